@@ -1,0 +1,139 @@
+/**
+ * The port to storage: page blobs for segments, small block blobs for metadata, and one leased control blob.
+ *
+ * Implementations: `azure.ts`, `file.ts`, `memory.ts`. `contract.ts` says, as a suite that runs on any of them, what
+ * they have in common. Every rejection is a VaultError, of these kinds:
+ *
+ * - `notFound`: the blob (or the container) does not exist.
+ * - `alreadyExists`: a blob of that name exists already.
+ * - `conflict`: a condition does not hold and nothing was changed; `detail.condition` is `etag`, `sequenceNumber` or
+ *   `lease`.
+ * - `fenced`: the fence given is not held any more; nothing was sent.
+ * - `invalid`: an argument breaks a limit named below; nothing was sent.
+ * - `overloaded`: storage throttles (503); nothing was changed.
+ * - `unavailable`: the request was not carried out (for a read: it failed and may be tried again).
+ * - `indeterminate`: a change that may have been carried out, or may still be carried out later: time-out, reset, 5xx.
+ * - `denied`, `unauthenticated`: the credentials do not allow it.
+ */
+
+/** The unit of page blobs: positions and lengths of writes are multiples of it. [Azure: 512 bytes; the vault: 4 KiB] */
+export const pageBytes = 4096;
+
+/** The most that one write may carry: Azure's limit for Put Page. */
+export const writeBytesMax = 4 * 1024 * 1024;
+
+/** The largest page blob that may be made: Azure's limit is 8 TiB. */
+export const blobBytesMax = 8 * 1024 ** 4;
+
+/** A version of a blob; changes with every change of it, but for lease operations. Opaque. */
+export type Etag = string;
+
+/**
+ * Who writes. Each write of a segment takes one: the write carries `epoch` as the sequence number that the blob must
+ * have, so that a stale leader's write fails however late it arrives.
+ */
+export interface Fence {
+  /** The leader's number: at least 1, grows with each change of leader. */
+  readonly epoch: number;
+  /** Throws a VaultError of kind `fenced` if leadership is known to have ended. Called before each write is sent. */
+  assertHeld(): void;
+}
+
+/** What is known of a blob. */
+export interface BlobProperties {
+  readonly etag: Etag;
+  readonly sizeBytes: number;
+  /** The page blob's sequence number; 0 for block blobs. */
+  readonly sequenceNumber: number;
+  /** Names are lower-case letters and digits, values ASCII. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Whether somebody holds a lease that has not run out. */
+  readonly leased: boolean;
+  /** Storage's own time when it answered, in milliseconds since 1970 (a whole second on Azure). */
+  readonly date: number;
+}
+
+/** Bytes with the version that they were read from. */
+export interface BlobBytes {
+  readonly bytes: Buffer;
+  readonly etag: Etag;
+}
+
+/** A blob in a listing. */
+export interface BlobEntry {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+/** A page of a listing. */
+export interface ListPage<T> {
+  /** In byte order of the names. May be empty though there is a next page. */
+  readonly items: readonly T[];
+  /** What to ask for next; undefined at the end. */
+  readonly next: string | undefined;
+  /** Storage's own time when it answered, in milliseconds since 1970. */
+  readonly date: number;
+}
+
+/** What a put of a block blob depends on: the version that it replaces, or that there is none. */
+export type PutCondition = { readonly ifMatch: Etag } | { readonly ifNoneMatch: "*" } | "always";
+
+/** A container of blobs. Names are paths of ASCII letters, digits, `.`, `_`, `-` and `/`. Case counts. */
+export interface BlobStore {
+  /** What this is, for messages: never holds a secret. */
+  readonly description: string;
+
+  /** Creates a page blob full of zeros with the fence's epoch as its sequence number. `alreadyExists`. */
+  createPages(name: string, sizeBytes: number, fence: Fence): Promise<Etag>;
+  /**
+   * Overwrites whole pages, if the blob still has the version `ifMatch` and the fence's epoch as its sequence number.
+   * Durable when it resolves. `position` and the length of `bytes` are multiples of `pageBytes`, the length is at
+   * least one page and at most `writeBytesMax`, and the range ends within the blob; else `invalid`. The caller leaves
+   * `bytes` unchanged until the promise settles.
+   */
+  writePages(name: string, position: number, bytes: Uint8Array, ifMatch: Etag, fence: Fence): Promise<Etag>;
+  /** Zeros whole pages, under the same conditions. Any length within the blob. */
+  clearPages(name: string, position: number, lengthBytes: number, ifMatch: Etag, fence: Fence): Promise<Etag>;
+  /**
+   * Raises the sequence number to the fence's epoch, if the blob has the version `ifMatch`. The version changes even
+   * when the number was the epoch already. Where the number is above the epoch it stays, and so the answer tells.
+   */
+  raiseFence(name: string, ifMatch: Etag, fence: Fence): Promise<{ etag: Etag; sequenceNumber: number }>;
+  /** Reads a range; fewer bytes where the blob ends before it does. One version or several: see docs/format.md. */
+  read(name: string, position: number, lengthBytes: number): Promise<BlobBytes>;
+
+  /** Replaces a block blob as a whole. `conflict` (etag), `alreadyExists` under `ifNoneMatch`. At most 64 MiB. */
+  put(name: string, bytes: Uint8Array, condition: PutCondition): Promise<Etag>;
+  /** A block blob as a whole; undefined if there is none. */
+  get(name: string): Promise<BlobBytes | undefined>;
+
+  /** What is known of a blob of either kind; undefined if there is none. */
+  properties(name: string): Promise<BlobProperties | undefined>;
+  /** Deletes a blob of either kind; false if there was none. With `ifMatch` only that version: else `conflict`. */
+  remove(name: string, ifMatch?: Etag): Promise<boolean>;
+  /** The blobs whose names begin with `prefix`. `limit`: 1 to 5,000. */
+  list(prefix: string, limit: number, from?: string): Promise<ListPage<BlobEntry>>;
+  /** What stands between `prefix` and the next `/` in names that begin with `prefix`: whole names, `prefix` included. */
+  listFolders(prefix: string, limit: number, from?: string): Promise<ListPage<string>>;
+
+  /** Creates the control blob: a page blob of one page with metadata. `alreadyExists`. */
+  createControl(name: string, metadata: Readonly<Record<string, string>>): Promise<Etag>;
+  /** Replaces the control blob's metadata, without a lease id where `leaseId` is absent. `conflict` (etag or lease). */
+  setMetadata(
+    name: string,
+    metadata: Readonly<Record<string, string>>,
+    ifMatch: Etag,
+    leaseId?: string,
+  ): Promise<Etag>;
+  /** Takes the lease for `seconds` (15 to 60) under an id of 32 hexadecimal digits. `conflict` (lease). */
+  acquireLease(name: string, leaseId: string, seconds: number): Promise<void>;
+  /** Renews the lease. `conflict` (lease) where it is not ours any more. */
+  renewLease(name: string, leaseId: string): Promise<void>;
+  /** Gives the lease back. `conflict` (lease). */
+  releaseLease(name: string, leaseId: string): Promise<void>;
+  /** Ends whoever's lease it is at once, if the blob has the version `ifMatch`. `conflict` (etag, or lease: none). */
+  breakLease(name: string, ifMatch: Etag): Promise<void>;
+
+  /** Closes connections and files. Nothing may be called after it. */
+  close(): Promise<void>;
+}
