@@ -119,12 +119,7 @@ export interface BlobStore {
   /** Creates the control blob: a page blob of one page with metadata. `alreadyExists`. */
   createControl(name: string, metadata: Readonly<Record<string, string>>): Promise<Etag>;
   /** Replaces the control blob's metadata, without a lease id where `leaseId` is absent. `conflict` (etag or lease). */
-  setMetadata(
-    name: string,
-    metadata: Readonly<Record<string, string>>,
-    ifMatch: Etag,
-    leaseId?: string,
-  ): Promise<Etag>;
+  setMetadata(name: string, metadata: Readonly<Record<string, string>>, ifMatch: Etag, leaseId?: string): Promise<Etag>;
   /** Takes the lease for `seconds` (15 to 60) under an id of 32 hexadecimal digits. `conflict` (lease). */
   acquireLease(name: string, leaseId: string, seconds: number): Promise<void>;
   /** Renews the lease. `conflict` (lease) where it is not ours any more. */
