@@ -28,6 +28,21 @@ export const blobBytesMax = 8 * 1024 ** 4;
 /** A version of a blob; changes with every change of it, but for lease operations. Opaque. */
 export type Etag = string;
 
+/** The most that one put of a block blob may carry. */
+export const putBytesMax = 64 * 1024 * 1024;
+
+/** The most blobs that one page of a listing may hold: Azure's limit for List Blobs. */
+export const listLimitMax = 5000;
+
+/** The longest name of a blob: Azure's limit. */
+export const nameLengthMax = 1024;
+
+/** The longest part of a name between two slashes: what every file system can hold, with its case encoded. */
+export const nameComponentLengthMax = 160;
+
+/** The most that metadata may hold, names and values together (Azure allows 8 KiB). */
+export const metadataBytesMax = 1024;
+
 /**
  * Who writes. Each write of a segment takes one: the write carries `epoch` as the sequence number that the blob must
  * have, so that a stale leader's write fails however late it arrives.
@@ -45,7 +60,7 @@ export interface BlobProperties {
   readonly sizeBytes: number;
   /** The page blob's sequence number; 0 for block blobs. */
   readonly sequenceNumber: number;
-  /** Names are lower-case letters and digits, values ASCII. */
+  /** Names are a lower-case letter, then such letters and digits; values printable ASCII, not empty. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Whether somebody holds a lease that has not run out. */
   readonly leased: boolean;
@@ -99,10 +114,16 @@ export interface BlobStore {
    * when the number was the epoch already. Where the number is above the epoch it stays, and so the answer tells.
    */
   raiseFence(name: string, ifMatch: Etag, fence: Fence): Promise<{ etag: Etag; sequenceNumber: number }>;
-  /** Reads a range; fewer bytes where the blob ends before it does. One version or several: see docs/format.md. */
+  /**
+   * Reads a range of a blob of either kind; fewer bytes (or none) where the blob ends before it does. One version or
+   * several: see docs/format.md. `etag` is a version from when the read began or later.
+   */
   read(name: string, position: number, lengthBytes: number): Promise<BlobBytes>;
 
-  /** Replaces a block blob as a whole. `conflict` (etag), `alreadyExists` under `ifNoneMatch`. At most 64 MiB. */
+  /**
+   * Replaces a block blob as a whole, or makes one. `conflict` (etag; also where `ifMatch` meets no blob),
+   * `alreadyExists` under `ifNoneMatch`. At most `putBytesMax`.
+   */
   put(name: string, bytes: Uint8Array, condition: PutCondition): Promise<Etag>;
   /** A block blob as a whole; undefined if there is none. */
   get(name: string): Promise<BlobBytes | undefined>;
@@ -111,18 +132,24 @@ export interface BlobStore {
   properties(name: string): Promise<BlobProperties | undefined>;
   /** Deletes a blob of either kind; false if there was none. With `ifMatch` only that version: else `conflict`. */
   remove(name: string, ifMatch?: Etag): Promise<boolean>;
-  /** The blobs whose names begin with `prefix`. `limit`: 1 to 5,000. */
+  /** The blobs whose names begin with `prefix`. `limit`: 1 to `listLimitMax`. */
   list(prefix: string, limit: number, from?: string): Promise<ListPage<BlobEntry>>;
-  /** What stands between `prefix` and the next `/` in names that begin with `prefix`: whole names, `prefix` included. */
+  /**
+   * What stands between `prefix` and the next `/` in names that begin with `prefix`: whole names, `prefix` included,
+   * the `/` not. In byte order of the names with that `/` (so `a-b` is before `a`), as Azure lists them.
+   */
   listFolders(prefix: string, limit: number, from?: string): Promise<ListPage<string>>;
 
   /** Creates the control blob: a page blob of one page with metadata. `alreadyExists`. */
   createControl(name: string, metadata: Readonly<Record<string, string>>): Promise<Etag>;
   /** Replaces the control blob's metadata, without a lease id where `leaseId` is absent. `conflict` (etag or lease). */
   setMetadata(name: string, metadata: Readonly<Record<string, string>>, ifMatch: Etag, leaseId?: string): Promise<Etag>;
-  /** Takes the lease for `seconds` (15 to 60) under an id of 32 hexadecimal digits. `conflict` (lease). */
+  /**
+   * Takes the lease for `seconds` (15 to 60) under an id of 32 lower-case hexadecimal digits; again under the same id
+   * it begins anew. `conflict` (lease).
+   */
   acquireLease(name: string, leaseId: string, seconds: number): Promise<void>;
-  /** Renews the lease. `conflict` (lease) where it is not ours any more. */
+  /** Renews the lease, one that ran out too, unless the blob was leased or changed since. `conflict` (lease). */
   renewLease(name: string, leaseId: string): Promise<void>;
   /** Gives the lease back. `conflict` (lease). */
   releaseLease(name: string, leaseId: string): Promise<void>;
