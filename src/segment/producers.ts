@@ -1,0 +1,94 @@
+/**
+ * The producers that a stream remembers, so that a batch that is sent again is not stored again.
+ *
+ * Invariants: producers stand in the order of their last batch, the oldest first; a producer's requests have
+ * consecutive sequences, the oldest first. The table is a function of the frames alone: recovery builds the same one.
+ */
+import type { Frame } from "./format.ts";
+import { readProducerEntries } from "./format.ts";
+
+/** How much is remembered. */
+export interface ProducerLimits {
+  /** The most producers of a stream. */
+  readonly producersMax: number;
+  /** The most requests of a producer. */
+  readonly producerRequestsMax: number;
+  /** How long a producer is remembered after its last batch, in milliseconds. */
+  readonly producerWindowMs: number;
+}
+
+/** A request that is remembered. */
+export interface ProducerRequest {
+  readonly sequence: bigint;
+  readonly firstOffset: bigint;
+  readonly count: number;
+  readonly checksum: number;
+  /** Milliseconds since 1970. */
+  readonly timestamp: number;
+}
+
+/** What the table says of a request. */
+export type Verdict =
+  | { readonly kind: "new" }
+  | { readonly kind: "duplicate"; readonly first: ProducerRequest }
+  | { readonly kind: "conflict"; readonly lastSequence: bigint; readonly reused: boolean };
+
+/** A stream's producers. */
+export class ProducerTable {
+  private readonly limits: ProducerLimits;
+  private readonly producers = new Map<string, ProducerRequest[]>();
+
+  constructor(limits: ProducerLimits) {
+    this.limits = limits;
+  }
+
+  /** Judges a request: the next sequence is the last plus one; a remembered one must hold the same records. */
+  judge(id: string, sequence: bigint, checksum: number, count: number): Verdict {
+    const requests = this.producers.get(id);
+    const last = requests?.at(-1);
+    if (requests === undefined || last === undefined || sequence === last.sequence + 1n) return { kind: "new" };
+    const first = requests.find((request) => request.sequence === sequence);
+    if (first?.checksum === checksum && first.count === count) return { kind: "duplicate", first };
+    return { kind: "conflict", lastSequence: last.sequence, reused: first !== undefined };
+  }
+
+  /** Remembers a request that was, or is about to be, stored. */
+  record(id: string, request: ProducerRequest): void {
+    const requests = this.producers.get(id) ?? [];
+    const last = requests.at(-1);
+    // A producer that was forgotten, or whose frames are damaged, begins anew.
+    if (last !== undefined && request.sequence !== last.sequence + 1n) requests.length = 0;
+    requests.push(request);
+    if (requests.length > this.limits.producerRequestsMax) requests.shift();
+    this.producers.delete(id);
+    this.producers.set(id, requests);
+  }
+
+  /** Remembers the requests of a stored frame. */
+  recordFrame(frame: Frame): void {
+    if (frame.producerSection.length === 0) return;
+    for (const entry of readProducerEntries(frame.producerSection)) {
+      this.record(entry.id, { ...entry, timestamp: frame.timestamp });
+    }
+  }
+
+  /** Forgets what is over the limits. `now`: the timestamp of the newest commit, in milliseconds since 1970. */
+  expire(now: number): void {
+    const before = now - this.limits.producerWindowMs;
+    for (const [id, requests] of this.producers) {
+      const tooMany = this.producers.size > this.limits.producersMax;
+      if (!tooMany && requests.at(-1)!.timestamp >= before) return;
+      this.producers.delete(id);
+    }
+  }
+
+  /** The producers, the one with the oldest last batch first. */
+  entries(): IterableIterator<[string, readonly ProducerRequest[]]> {
+    return this.producers.entries();
+  }
+
+  /** How many producers are remembered. */
+  get size(): number {
+    return this.producers.size;
+  }
+}

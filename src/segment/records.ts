@@ -1,0 +1,78 @@
+/** Cutting stored payloads by record, without decoding: for starts, ends and filters that fall inside a frame. */
+import { WireCursor } from "./wire.ts";
+
+/** Which records of a payload are wanted. */
+export interface Selection {
+  /** The first offset that is wanted. */
+  readonly fromOffset: bigint;
+  /** The offset before which to stop; undefined for none. */
+  readonly untilOffset: bigint | undefined;
+  /** At most so many bytes, but for a first record that is larger. */
+  readonly bytesMax: number;
+  /** At most so many records. */
+  readonly countMax: number;
+  /** Only records whose key begins with this; empty for all. */
+  readonly keyPrefix: Uint8Array;
+}
+
+/** What was cut out. */
+export interface SelectedRecords {
+  /** Views of the payload: put end to end they are again the encoding of a `records` field. */
+  readonly pieces: Buffer[];
+  readonly bytes: number;
+  readonly count: number;
+  /** The offset behind the last record that was looked at. */
+  readonly nextOffset: bigint;
+}
+
+/** Cuts the wanted records out of a frame's payload, whose first record has `firstOffset`. */
+export function selectRecords(payload: Buffer, firstOffset: bigint, selection: Selection): SelectedRecords {
+  const { bytesMax, countMax, keyPrefix } = selection;
+  const cursor = new WireCursor(payload);
+  const from = Number(selection.fromOffset - firstOffset);
+  const until = selection.untilOffset === undefined ? Infinity : Number(selection.untilOffset - firstOffset);
+  const pieces: Buffer[] = [];
+  let index = 0;
+  let bytes = 0;
+  let count = 0;
+  let pieceStart = -1;
+  let pieceEnd = -1;
+  while (cursor.position < payload.length && index < until) {
+    const start = cursor.position;
+    cursor.position = start + 1;
+    const length = cursor.readLength();
+    const bodyStart = cursor.position;
+    const end = bodyStart + length;
+    if (index >= from && (keyPrefix.length === 0 || keyBeginsWith(payload, bodyStart, end, keyPrefix))) {
+      if (count >= countMax || (count > 0 && bytes + end - start > bytesMax)) break;
+      if (start !== pieceEnd) {
+        if (pieceStart >= 0) pieces.push(payload.subarray(pieceStart, pieceEnd));
+        pieceStart = start;
+      }
+      pieceEnd = end;
+      bytes += end - start;
+      count++;
+    }
+    cursor.position = end;
+    index++;
+  }
+  if (pieceStart >= 0) pieces.push(payload.subarray(pieceStart, pieceEnd));
+  return { pieces, bytes, count, nextOffset: firstOffset + BigInt(index) };
+}
+
+/** Whether the key of the record at [start, end) begins with `prefix`. Where a key comes twice the last one counts. */
+function keyBeginsWith(payload: Buffer, start: number, end: number, prefix: Uint8Array): boolean {
+  const cursor = new WireCursor(payload, start, end);
+  let matches = false;
+  while (cursor.position < end) {
+    const tag = cursor.readVarint();
+    if (tag === 0x1a) {
+      const length = cursor.readLength();
+      matches = length >= prefix.length && payload.compare(prefix, 0, prefix.length, cursor.position, cursor.position + prefix.length) === 0;
+      cursor.position += length;
+    } else {
+      cursor.skip(tag & 7);
+    }
+  }
+  return matches;
+}
