@@ -1,0 +1,55 @@
+import type { BlobStore } from "../blob/blob-store.ts";
+import type { Clock } from "../clock.ts";
+import { isKind } from "../errors.ts";
+
+/**
+ * A lease on a blob, under one id, taken at most once.
+ *
+ * Invariants: a lease that was held and is not any more is never held again. And it is counted as held only until its length
+ * after the moment before the last request that renewed it was sent. Storage begins to count when the request arrives,
+ * which is later: so on clocks that run at one speed we stop before anyone else can begin. A clock that stands still
+ * while the machine sleeps breaks that, which is why nothing but speed depends on the lease: the fence on each segment
+ * is what keeps a stale leader from writing.
+ */
+export interface Lease {
+  /** 32 hexadecimal digits. */
+  readonly id: string;
+  /** How long the lease is still held, in milliseconds; 0 or less when it is not. */
+  remainingMs(): number;
+  /** Takes the lease. Sent again after a lost answer it does no harm. `conflict` (lease) where another holds it. */
+  acquire(): Promise<void>;
+  /** Makes the lease last its whole length again. `conflict` (lease) where it is not ours any more. */
+  renew(): Promise<void>;
+  /** Gives the lease back; from this moment it is not held, whatever storage answers. */
+  release(): Promise<void>;
+}
+
+/** Makes a lease on the blob `name` that lasts `seconds` (15 to 60, Azure's limits), not taken yet. */
+export function createLease(store: BlobStore, clock: Clock, name: string, seconds: number): Lease {
+  const id = clock.id();
+  let endsAt = -Infinity;
+
+  return {
+    id,
+    remainingMs: () => endsAt - clock.monotonic(),
+    async acquire() {
+      const sentAt = clock.monotonic();
+      await store.acquireLease(name, id, seconds);
+      endsAt = sentAt + seconds * 1000;
+    },
+    async renew() {
+      const sentAt = clock.monotonic();
+      try {
+        await store.renewLease(name, id);
+      } catch (error) {
+        if (isKind(error, "conflict", "notFound")) endsAt = -Infinity;
+        throw error;
+      }
+      if (clock.monotonic() < endsAt) endsAt = sentAt + seconds * 1000;
+    },
+    release() {
+      endsAt = -Infinity;
+      return store.releaseLease(name, id);
+    },
+  };
+}
