@@ -152,7 +152,7 @@ class Candidate implements Election {
   #term: Term | undefined;
   /** Why this node may not lead, for messages. */
   #hindrance: string | undefined;
-  #looked = false;
+  #looks = 0;
   #quietUntil = -Infinity;
 
   constructor(options: ElectionOptions) {
@@ -257,6 +257,7 @@ class Candidate implements Election {
   async #look(): Promise<Control> {
     const { store, clock, settings, log } = this.#options;
     const found = await openControl(store, clock);
+    this.#looks++;
     const { claimant, epoch, since } = found;
     const led = found.leased && claimant !== undefined && claimant.nodeId !== this.#self.nodeId;
     this.#show({ role: "standby", leader: led ? { ...claimant, epoch, since } : undefined });
@@ -281,14 +282,12 @@ class Candidate implements Election {
   }
 
   async #evidenceAgainst(found: Control): Promise<string | undefined> {
-    const firstLook = !this.#looked;
-    this.#looked = true;
     const { claimant } = found;
     const { clock, probe } = this.#options;
     if (claimant === undefined || claimant.nodeId === this.#self.nodeId) return undefined;
     if (claimant.endpoint === this.#self.endpoint) {
       // Only at the start: two nodes that by mistake go by one address must not depose each other for ever.
-      return firstLook ? "it had this node's own address" : undefined;
+      return this.#looks === 1 ? "it had this node's own address" : undefined;
     }
     if (clock.monotonic() < this.#quietUntil) return undefined;
     const result = await probe(claimant.endpoint, this.#closing.signal);
