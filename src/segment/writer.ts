@@ -1,0 +1,145 @@
+/**
+ * Writing one segment.
+ *
+ * Invariants: `position` is the acknowledged end; `etag` is what the last write returned; `tailPage` is what storage
+ * holds between the start of the end's page and the end. At most one write is in flight. After a write that failed the
+ * writer is not used again: the segment is recovered from storage.
+ */
+import assert from "node:assert";
+import { type BlobStore, type Etag, type Fence, pageBytes } from "../blob/blob-store.ts";
+import type { Commit, CommitStart } from "./commit.ts";
+import { encodeCheckpoint, type OffsetIndex } from "./offset-index.ts";
+import type { ProducerTable } from "./producers.ts";
+import type { RecoveredSegment } from "./recovery.ts";
+
+/** What a writer needs to know of its segment. */
+export interface SegmentIdentity {
+  readonly store: BlobStore;
+  readonly fence: Fence;
+  readonly incarnation: string;
+  readonly seed: number;
+  /** The page blob's name. */
+  readonly blob: string;
+  /** The index blob's name. */
+  readonly indexBlob: string;
+  readonly firstOffset: bigint;
+  readonly sizeBytes: number;
+}
+
+/** How many bytes of frames lie between two checkpoints, at the least. */
+export const checkpointIntervalBytes = 4 * 1024 * 1024;
+
+/** A checkpoint with many producers is large: then it is written less often, so that it costs at most this share. */
+const checkpointShare = 1 / 8;
+
+/** The open segment of a stream. */
+export class SegmentWriter {
+  readonly identity: SegmentIdentity;
+  readonly index: OffsetIndex;
+  private etag: Etag;
+  private end: number;
+  private tailPage: Buffer;
+  private firstFrameAt: number | undefined;
+  private checkpointAt: number;
+  private checkpointBytes = 0;
+
+  constructor(identity: SegmentIdentity, etag: Etag, recovered: RecoveredSegment) {
+    this.identity = identity;
+    this.etag = etag;
+    this.index = recovered.index;
+    this.end = recovered.endPosition;
+    this.tailPage = recovered.tailPage;
+    this.firstFrameAt = recovered.index.entries[0]?.timestamp;
+    this.checkpointAt = recovered.endPosition;
+  }
+
+  /** The position behind the last acknowledged frame. */
+  get position(): number {
+    return this.end;
+  }
+
+  /** The version of the blob after the last write. */
+  get version(): Etag {
+    return this.etag;
+  }
+
+  /** When the segment's first frame was appended, in milliseconds since 1970; undefined while it has none. */
+  get firstTimestamp(): number | undefined {
+    return this.firstFrameAt;
+  }
+
+  /** Where the next commit begins. */
+  commitStart(firstOffset: bigint, timestamp: number): CommitStart {
+    const { fence, seed } = this.identity;
+    return { position: this.end, leading: this.tailPage, firstOffset, timestamp, epoch: fence.epoch, seed };
+  }
+
+  /** Writes a commit; it is durable when this resolves. Rejects as `BlobStore.writePages`. */
+  async write(commit: Commit): Promise<void> {
+    const { store, blob, fence } = this.identity;
+    assert(commit.position === this.end);
+    this.etag = await store.writePages(blob, commit.writePosition, commit.bytes, this.etag, fence);
+    assert(commit.position === this.end);
+    for (const frame of commit.frames) this.index.add(frame);
+    const leading = commit.endPosition % pageBytes;
+    const tailStart = commit.endPosition - leading - commit.writePosition;
+    this.tailPage = Buffer.from(commit.bytes.subarray(tailStart, tailStart + leading));
+    this.end = commit.endPosition;
+    this.firstFrameAt ??= commit.timestamp;
+  }
+
+  /** Zeros what a torn commit left behind the end. */
+  async clearBehindEnd(): Promise<void> {
+    const { store, blob, fence, sizeBytes } = this.identity;
+    let clearFrom = this.end;
+    if (this.tailPage.length > 0) {
+      const page = Buffer.alloc(pageBytes);
+      this.tailPage.copy(page);
+      const position = this.end - this.tailPage.length;
+      this.etag = await store.writePages(blob, position, page, this.etag, fence);
+      clearFrom = position + pageBytes;
+    }
+    if (clearFrom < sizeBytes) {
+      this.etag = await store.clearPages(blob, clearFrom, sizeBytes - clearFrom, this.etag, fence);
+    }
+  }
+
+  /** Whether enough was written since the last checkpoint to be worth one. */
+  get checkpointDue(): boolean {
+    return this.end - this.checkpointAt >= Math.max(checkpointIntervalBytes, this.checkpointBytes / checkpointShare);
+  }
+
+  /** Whether something was written since the last checkpoint. */
+  get checkpointBehind(): boolean {
+    return this.end > this.checkpointAt;
+  }
+
+  /**
+   * Writes the index with the stream's state as of `last`, the last frame. No condition is needed: recovery believes
+   * a checkpoint only if the frame that it names is there, and an older one only costs reading more.
+   */
+  async writeCheckpoint(last: CheckpointFrame, producers: ProducerTable, sealed: boolean): Promise<void> {
+    const { store, incarnation, indexBlob, firstOffset } = this.identity;
+    this.index.add(last, true);
+    const bytes = encodeCheckpoint(incarnation, firstOffset, {
+      index: this.index,
+      endPosition: last.endPosition,
+      nextOffset: last.nextOffset,
+      lastTimestamp: last.timestamp,
+      sealed,
+      producers,
+    });
+    this.checkpointAt = last.endPosition;
+    this.checkpointBytes = bytes.length;
+    await store.put(indexBlob, bytes, "always");
+  }
+}
+
+/** The frame that a checkpoint names. */
+export interface CheckpointFrame {
+  readonly position: number;
+  readonly endPosition: number;
+  readonly firstOffset: bigint;
+  readonly nextOffset: bigint;
+  readonly timestamp: number;
+}

@@ -1,0 +1,133 @@
+/** `streams/NAME/stream.json`: the incarnation, its settings and its start. Changed by If-Match only. */
+import { z } from "zod";
+import type { BlobStore, Etag } from "../blob/blob-store.ts";
+import type { Clock } from "../clock.ts";
+import { isKind, VaultError } from "../errors.ts";
+import type { SettingsChange, StreamSettings } from "./commands.ts";
+
+const settingsSchema = z.strictObject({
+  segmentBytes: z.int().optional(),
+  segmentAgeMs: z.int().optional(),
+  retentionAgeMs: z.int().optional(),
+  retentionBytes: z.int().optional(),
+  producerWindowMs: z.int().optional(),
+});
+
+const metadataSchema = z.object({
+  version: z.literal(1),
+  incarnation: z.string().regex(/^[0-9a-f]{32}$/),
+  /** New at each change: settles whether a change whose answer was lost is there. */
+  revision: z.string(),
+  createdAt: z.int(),
+  startOffset: z.string().regex(/^\d+$/),
+  settings: settingsSchema,
+});
+
+/** What stream.json says. */
+export interface StreamMetadata {
+  readonly incarnation: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  /** The first offset that may be read. */
+  readonly startOffset: bigint;
+  /** The settings that differ from the vault's defaults. */
+  readonly settings: SettingsChange;
+}
+
+/** Metadata with the version that it was read from. */
+export interface VersionedMetadata {
+  readonly metadata: StreamMetadata;
+  readonly etag: Etag;
+}
+
+const attemptsMax = 10;
+
+/** Where a stream's metadata stands. */
+export function metadataBlob(stream: string): string {
+  return `streams/${stream}/stream.json`;
+}
+
+/** Where an incarnation's segments and indexes stand. */
+export function segmentPrefix(stream: string, incarnation: string): string {
+  return `streams/${stream}/${incarnation}/`;
+}
+
+/** Reads a stream's metadata; undefined if there is no such stream. Throws `corrupt` where it cannot be understood. */
+export async function readMetadata(store: BlobStore, stream: string): Promise<VersionedMetadata | undefined> {
+  const stored = await store.get(metadataBlob(stream));
+  return stored && { metadata: decode(stored.bytes, stream).metadata, etag: stored.etag };
+}
+
+/** Writes the metadata of a new stream. Throws `alreadyExists`. */
+export async function createMetadata(
+  store: BlobStore,
+  clock: Clock,
+  stream: string,
+  metadata: StreamMetadata,
+): Promise<VersionedMetadata> {
+  const revision = clock.id();
+  try {
+    const etag = await store.put(metadataBlob(stream), encode(metadata, revision), { ifNoneMatch: "*" });
+    return { metadata, etag };
+  } catch (error) {
+    // An attempt whose answer was lost may have made it: the revision tells.
+    if (!isKind(error, "alreadyExists", "indeterminate")) throw error;
+    const stored = await store.get(metadataBlob(stream));
+    if (stored !== undefined && decode(stored.bytes, stream).revision === revision) return { metadata, etag: stored.etag };
+    throw error;
+  }
+}
+
+/**
+ * Changes a stream's metadata by `change`, which is called again with newer metadata where another change came first;
+ * where it returns what it was given, nothing is written. Throws `notFound`, and what `change` throws.
+ */
+export async function changeMetadata(
+  store: BlobStore,
+  clock: Clock,
+  stream: string,
+  change: (metadata: StreamMetadata) => StreamMetadata,
+): Promise<VersionedMetadata> {
+  const revision = clock.id();
+  for (let attempt = 1; ; attempt++) {
+    const stored = await store.get(metadataBlob(stream));
+    if (stored === undefined) throw streamNotFound(stream);
+    const current = decode(stored.bytes, stream);
+    if (current.revision === revision) return { metadata: current.metadata, etag: stored.etag };
+    const metadata = change(current.metadata);
+    if (metadata === current.metadata) return { metadata, etag: stored.etag };
+    try {
+      const etag = await store.put(metadataBlob(stream), encode(metadata, revision), { ifMatch: stored.etag });
+      return { metadata, etag };
+    } catch (error) {
+      if (!isKind(error, "conflict", "indeterminate") || attempt === attemptsMax) throw error;
+    }
+  }
+}
+
+/** The settings in force: the stream's own, else the defaults. */
+export function effectiveSettings(own: SettingsChange, defaults: StreamSettings): StreamSettings {
+  const set = Object.entries(own).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(set) };
+}
+
+/** The error for a stream that does not exist. */
+export function streamNotFound(stream: string): VaultError {
+  return new VaultError("notFound", `there is no stream ${stream}`, { resource: stream });
+}
+
+function encode(metadata: StreamMetadata, revision: string): Buffer {
+  const { incarnation, createdAt, startOffset, settings } = metadata;
+  const stored = { version: 1, incarnation, revision, createdAt, startOffset: String(startOffset), settings };
+  return Buffer.from(`${JSON.stringify(stored, undefined, 2)}\n`);
+}
+
+function decode(bytes: Buffer, stream: string): { metadata: StreamMetadata; revision: string } {
+  try {
+    const { incarnation, revision, createdAt, startOffset, settings } = metadataSchema.parse(JSON.parse(bytes.toString()));
+    return { revision, metadata: { incarnation, createdAt, startOffset: BigInt(startOffset), settings } };
+  } catch (error) {
+    const blob = metadataBlob(stream);
+    throw new VaultError("corrupt", `${blob} cannot be understood; was it changed by hand?`, { resource: blob }, error);
+  }
+}

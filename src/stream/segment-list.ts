@@ -1,0 +1,50 @@
+/** The segments of a stream, as a listing of storage shows them. */
+import type { BlobStore } from "../blob/blob-store.ts";
+
+/** A segment in a listing. */
+export interface ListedSegment {
+  readonly firstOffset: bigint;
+  /** The page blob's name. */
+  readonly blob: string;
+  /** The index blob's name. */
+  readonly indexBlob: string;
+  /** Whether there is an index: at least a checkpoint. */
+  readonly indexed: boolean;
+}
+
+const listLimit = 5000;
+const blobName = /^(\d{20})\.(segment|index)$/;
+
+/** The name of a segment's page blob. The offset has 20 digits, so that names sort. */
+export function segmentBlob(prefix: string, firstOffset: bigint): string {
+  return `${prefix}${String(firstOffset).padStart(20, "0")}.segment`;
+}
+
+/** The name of a segment's index blob. */
+export function indexBlob(prefix: string, firstOffset: bigint): string {
+  return `${prefix}${String(firstOffset).padStart(20, "0")}.index`;
+}
+
+/** Lists the segments under `prefix`, in order. */
+export async function listSegments(store: BlobStore, prefix: string): Promise<ListedSegment[]> {
+  const segments = new Set<string>();
+  const indexes = new Set<string>();
+  let from: string | undefined;
+  do {
+    const page = await store.list(prefix, listLimit, from);
+    for (const { name } of page.items) {
+      const match = blobName.exec(name.slice(prefix.length));
+      if (match !== null) (match[2] === "segment" ? segments : indexes).add(match[1]!);
+    }
+    from = page.next;
+  } while (from !== undefined);
+  return [...segments].sort().map((digits) => {
+    const firstOffset = BigInt(digits);
+    return {
+      firstOffset,
+      blob: segmentBlob(prefix, firstOffset),
+      indexBlob: indexBlob(prefix, firstOffset),
+      indexed: indexes.has(digits),
+    };
+  });
+}
