@@ -41,7 +41,10 @@ export const nameLengthMax = 1024;
 export const nameComponentLengthMax = 160;
 
 /** The most that metadata may hold, names and values together (Azure allows 8 KiB). */
-export const metadataBytesMax = 1024;
+export const metadataBytesMax = 768;
+
+/** The most names that metadata may have. */
+export const metadataCountMax = 16;
 
 /**
  * Who writes. Each write of a segment takes one: the write carries `epoch` as the sequence number that the blob must
@@ -116,7 +119,7 @@ export interface BlobStore {
   raiseFence(name: string, ifMatch: Etag, fence: Fence): Promise<{ etag: Etag; sequenceNumber: number }>;
   /**
    * Reads a range of a blob of either kind; fewer bytes (or none) where the blob ends before it does. One version or
-   * several: see docs/format.md. `etag` is a version from when the read began or later.
+   * several: see docs/format.md. Where a change was under way, `etag` may be one that no other answer has.
    */
   read(name: string, position: number, lengthBytes: number): Promise<BlobBytes>;
 

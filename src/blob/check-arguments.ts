@@ -7,6 +7,7 @@ import {
   blobBytesMax,
   listLimitMax,
   metadataBytesMax,
+  metadataCountMax,
   nameComponentLengthMax,
   nameLengthMax,
   pageBytes,
@@ -99,6 +100,10 @@ export function checkEpoch(name: string, fence: Fence): void {
 
 /** Throws `invalid` unless names, values and the sum of their lengths are allowed. */
 export function checkMetadata(name: string, metadata: Readonly<Record<string, string>>): void {
+  const count = Object.keys(metadata).length;
+  if (count > metadataCountMax) {
+    throw invalidArgument(name, `metadata has at most ${metadataCountMax} names, not ${count}`);
+  }
   let lengthBytes = 0;
   for (const [key, value] of Object.entries(metadata)) {
     if (!metadataNamePattern.test(key)) {

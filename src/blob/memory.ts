@@ -233,7 +233,7 @@ export function createMemoryStore(clock: Clock, settings: Partial<MemoryStoreSet
       check.checkName(name);
       check.checkMetadata(name, metadata);
       if (leaseId !== undefined) check.checkLeaseId(name, leaseId);
-      const blob = find(name);
+      const blob = findPages(name);
       checkConditions(name, blob, ifMatch, undefined, leaseId);
       blob.metadata = { ...metadata };
       return changed(blob);
