@@ -1,0 +1,323 @@
+/**
+ * Publishing with several requests under way, on one PublishStream call.
+ *
+ * A request is in `queued`, then in `inFlight`, then answered. Invariants:
+ *
+ * - Requests are sent, and answered, in the order in which they were given. `inFlight` is in that order; its first
+ *   `sentCount` requests were sent on `call`.
+ * - A request keeps its producer sequence and its bytes for good. When a call breaks, all of `inFlight` is sent again on
+ *   the next one: what was stored already is answered as a duplicate. The vault remembers the last 64 requests of a
+ *   producer, so no more than that are ever in flight.
+ * - After a broken call one request goes alone until it is answered. So a refusal always belongs to the first one.
+ * - A failure that repeating cannot cure, or a deadline, ends the pipeline: what stands behind the failed request must
+ *   not be stored without it. Nothing is accepted any more.
+ */
+import type { ClientDuplexStream, StatusObject } from "@grpc/grpc-js";
+import { Metadata, status as statusCode } from "@grpc/grpc-js";
+import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
+import type { Timer } from "../clock.ts";
+import { VaultError } from "../errors.ts";
+import { pause, retryDelayMs } from "./backoff.ts";
+import type { EncodedBatch } from "./batch-builder.ts";
+import { mayRetry, methodPath, passBytes } from "./call.ts";
+import type { CallContext } from "./call.ts";
+import type { Endpoint } from "./endpoints.ts";
+import { decodePublishResponse, encodePublishRequest } from "./publish-request.ts";
+import type { PublishConditions, PublishReceipt } from "./publish-request.ts";
+import { toVaultError } from "./status.ts";
+
+/** How a pipeline publishes. */
+export interface PipelineOptions {
+  /** Who publishes: 1 to 128 bytes; a new id by default. Nobody else may use it at the same time. */
+  readonly producerId?: string;
+  /** The sequence of the first request to each stream: 0 by default. */
+  readonly firstSequence?: bigint;
+  /** How many requests may be under way: 1 to 64, 32 by default. */
+  readonly inFlightRequestsMax?: number;
+  /** How many bytes may be under way: 16 MiB by default. One request may always be. */
+  readonly inFlightBytesMax?: number;
+  /** How long a request is tried, from when it was given, in milliseconds: 60 s by default. */
+  readonly deadlineMs?: number;
+  /** How long to wait for an answer before another connection is tried, in milliseconds: 15 s by default. */
+  readonly answerTimeoutMs?: number;
+}
+
+/** What was acknowledged so far. */
+export interface Acknowledged {
+  readonly requestCount: number;
+  readonly recordCount: number;
+  /** Bytes of requests. */
+  readonly sizeBytes: number;
+  /** Requests whose answer said that they had been stored before. */
+  readonly duplicateCount: number;
+  /** By stream. */
+  readonly streams: ReadonlyMap<string, AcknowledgedRange>;
+}
+
+/** What was acknowledged in one stream. Where others publish too, not all of the range is this publisher's. */
+export interface AcknowledgedRange {
+  readonly recordCount: number;
+  readonly firstOffset: bigint;
+  readonly nextOffset: bigint;
+}
+
+// What the vault remembers of a producer.
+const inFlightRequestsLimit = 64;
+const queuedRequestsMax = 1024;
+const queuedBytesMax = 64 * 1024 * 1024;
+const streamsMax = 10_000;
+
+const path = methodPath(VaultService.method.publishStream);
+
+interface Request {
+  readonly stream: string;
+  readonly bytes: Buffer;
+  readonly recordCount: number;
+  readonly deadline: number;
+  readonly resolve: (receipt: PublishReceipt) => void;
+  readonly reject: (error: VaultError) => void;
+  /** An attempt ended without saying whether this was stored. */
+  maybeStored: boolean;
+}
+
+interface OpenCall {
+  readonly endpoint: Endpoint;
+  readonly duplex: ClientDuplexStream<Uint8Array, Buffer>;
+}
+
+/** Publishes requests to any streams, in order, several at a time. */
+export class Pipeline {
+  readonly producerId: string;
+  private readonly context: CallContext;
+  private readonly inFlightRequestsMax: number;
+  private readonly inFlightBytesMax: number;
+  private readonly deadlineMs: number;
+  private readonly answerTimeoutMs: number;
+  private readonly firstSequence: bigint;
+  private readonly nextSequences = new Map<string, bigint>();
+  private readonly queued: Request[] = [];
+  private readonly inFlight: Request[] = [];
+  private queuedBytes = 0;
+  private inFlightBytes = 0;
+  private sentCount = 0;
+  private call: OpenCall | undefined;
+  private attempt = 0;
+  private waiting = false;
+  private progressAt = 0;
+  private watch: Timer | undefined;
+  private failure: VaultError | undefined;
+  private changed: PromiseWithResolvers<void> | undefined;
+  private readonly ranges = new Map<string, AcknowledgedRange>();
+  private readonly counts = { requestCount: 0, recordCount: 0, sizeBytes: 0, duplicateCount: 0, streams: this.ranges };
+
+  constructor(context: CallContext, options: PipelineOptions = {}) {
+    this.context = context;
+    this.producerId = options.producerId ?? context.clock.id();
+    this.firstSequence = options.firstSequence ?? 0n;
+    this.inFlightRequestsMax = Math.max(1, Math.min(inFlightRequestsLimit, options.inFlightRequestsMax ?? 32));
+    this.inFlightBytesMax = options.inFlightBytesMax ?? 16 * 1024 * 1024;
+    this.deadlineMs = options.deadlineMs ?? 60_000;
+    this.answerTimeoutMs = options.answerTimeoutMs ?? 15_000;
+  }
+
+  /** What was acknowledged so far. */
+  get acknowledged(): Acknowledged {
+    return this.counts;
+  }
+
+  /**
+   * Publishes a batch; resolves when it is durable. Rejects with `overloaded`, and goes on, where too much waits
+   * already: wait for `room` before you give more. Any other rejection ends the pipeline.
+   */
+  publish(
+    stream: string,
+    batch: EncodedBatch,
+    conditions: Omit<PublishConditions, "producer"> = {},
+  ): Promise<PublishReceipt> {
+    const refusal = this.failure ?? this.findRefusal(stream, batch);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const sequence = this.nextSequences.get(stream) ?? this.firstSequence;
+    this.nextSequences.set(stream, sequence + 1n);
+    const bytes = encodePublishRequest(stream, batch, { ...conditions, producer: { id: this.producerId, sequence } });
+    const { promise, resolve, reject } = Promise.withResolvers<PublishReceipt>();
+    const deadline = this.context.clock.monotonic() + this.deadlineMs;
+    this.queued.push({ stream, bytes, recordCount: batch.recordCount, deadline, resolve, reject, maybeStored: false });
+    this.queuedBytes += bytes.length;
+    this.pump();
+    return promise;
+  }
+
+  /** Resolves when a batch would be sent at once, or the pipeline has ended; undefined if that is so now. */
+  room(): Promise<void> | undefined {
+    if (this.failure !== undefined || (this.queued.length === 0 && this.hasWindow())) return undefined;
+    return this.waitFor(() => this.failure !== undefined || (this.queued.length === 0 && this.hasWindow()));
+  }
+
+  /** Waits until everything given is answered, then ends the call. Never rejects: each publish has its own outcome. */
+  async close(): Promise<void> {
+    await this.waitFor(() => this.queued.length === 0 && this.inFlight.length === 0);
+    this.failure ??= new VaultError("unavailable", "this publisher is closed");
+    this.watch?.cancel();
+    this.call?.duplex.end();
+    this.call = undefined;
+  }
+
+  private async waitFor(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      this.changed ??= Promise.withResolvers();
+      await this.changed.promise;
+    }
+  }
+
+  private notify(): void {
+    this.changed?.resolve();
+    this.changed = undefined;
+  }
+
+  private findRefusal(stream: string, batch: EncodedBatch): VaultError | undefined {
+    if (batch.recordCount === 0)
+      return new VaultError("invalid", "a batch needs at least one record", { field: "records" });
+    if (!this.nextSequences.has(stream) && this.nextSequences.size >= streamsMax) {
+      return new VaultError("invalid", `one publisher can publish to ${streamsMax} streams at most`);
+    }
+    if (this.queued.length >= queuedRequestsMax || this.queuedBytes + batch.bytes.length > queuedBytesMax) {
+      return new VaultError("overloaded", "too many batches wait to be published: wait for earlier ones first");
+    }
+    return undefined;
+  }
+
+  private hasWindow(): boolean {
+    return this.inFlight.length < this.inFlightRequestsMax && this.inFlightBytes < this.inFlightBytesMax;
+  }
+
+  private pump(): void {
+    while (this.queued.length > 0 && this.hasWindow()) {
+      const request = this.queued.shift()!;
+      this.queuedBytes -= request.bytes.length;
+      this.inFlight.push(request);
+      this.inFlightBytes += request.bytes.length;
+    }
+    if (this.waiting || this.failure !== undefined || this.inFlight.length === 0) return;
+    const call = this.call ?? this.open();
+    if (call === undefined) return;
+    if (this.sentCount === 0) this.progressAt = this.context.clock.monotonic();
+    const sendable = this.attempt === 0 ? this.inFlight.length : 1;
+    for (; this.sentCount < sendable; this.sentCount++) call.duplex.write(this.inFlight[this.sentCount]!.bytes);
+    this.watch ??= this.startWatch();
+  }
+
+  private open(): OpenCall | undefined {
+    try {
+      const endpoint = this.context.endpoints.pick();
+      const duplex = endpoint.channel.makeBidiStreamRequest(path, passBytes, passBytes, new Metadata(), {});
+      const call: OpenCall = { endpoint, duplex };
+      let status: StatusObject | undefined;
+      duplex.on("data", (bytes: Buffer) => this.answered(call, bytes));
+      // Errors come as a status as well. An answer that was received before the status is delivered before "end".
+      duplex.on("error", () => undefined);
+      duplex.on("status", (received: StatusObject) => (status = received));
+      duplex.on("end", () => this.ended(call, status));
+      this.call = call;
+      this.sentCount = 0;
+      return call;
+    } catch (error) {
+      this.fail(error instanceof VaultError ? error : new VaultError("unavailable", String(error), {}, error));
+      return undefined;
+    }
+  }
+
+  private answered(call: OpenCall, bytes: Buffer): void {
+    if (call !== this.call || this.sentCount === 0) return;
+    const request = this.inFlight.shift()!;
+    const receipt = decodePublishResponse(request.stream, bytes);
+    this.sentCount--;
+    this.inFlightBytes -= request.bytes.length;
+    this.attempt = 0;
+    this.progressAt = this.context.clock.monotonic();
+    this.count(request, receipt);
+    request.resolve(receipt);
+    this.pump();
+    this.notify();
+  }
+
+  private count(request: Request, receipt: PublishReceipt): void {
+    this.counts.requestCount++;
+    this.counts.recordCount += request.recordCount;
+    this.counts.sizeBytes += request.bytes.length;
+    if (receipt.duplicate) this.counts.duplicateCount++;
+    const { recordCount = 0, firstOffset = receipt.firstOffset } = this.ranges.get(request.stream) ?? {};
+    const { nextOffset } = receipt;
+    this.ranges.set(request.stream, { recordCount: recordCount + request.recordCount, firstOffset, nextOffset });
+  }
+
+  private ended(call: OpenCall, status: StatusObject | undefined): void {
+    if (call !== this.call) return;
+    this.call = undefined;
+    const sent = this.inFlight.slice(0, this.sentCount);
+    this.sentCount = 0;
+    const first = sent[0];
+    // Nothing was lost: the next publish connects anew.
+    if (first === undefined) return;
+    const finished = status === undefined || status.code === statusCode.OK;
+    const error = toVaultError(finished ? null : status, call.endpoint.address);
+    if (error.kind === "indeterminate") for (const request of sent) request.maybeStored = true;
+    this.context.endpoints.moveOn(call.endpoint, error.detail.leader);
+    this.attempt++;
+    const { clock, endpoints, log } = this.context;
+    const delayMs = retryDelayMs(clock, error, this.attempt, endpoints.addressCount);
+    if (!mayRetry(error, true) || clock.monotonic() + delayMs >= first.deadline) {
+      this.fail(error);
+      return;
+    }
+    log.warn("publishing was interrupted", { address: call.endpoint.address, error, delayMs });
+    this.waiting = true;
+    void pause(clock, delayMs).then(() => {
+      this.waiting = false;
+      this.pump();
+    });
+  }
+
+  // One timer that looks at the time of the last answer costs less than one for each request.
+  private startWatch(): Timer {
+    const { clock } = this.context;
+    return clock.timer(Math.max(1, this.dueAt() - clock.monotonic()), () => {
+      this.watch = undefined;
+      const call = this.call;
+      if (this.inFlight.length === 0) return;
+      if (call !== undefined && clock.monotonic() >= this.dueAt()) {
+        call.duplex.cancel();
+        this.ended(call, undefined);
+      }
+      if (this.failure === undefined) this.watch ??= this.startWatch();
+    });
+  }
+
+  // When it is time to give up on the call.
+  private dueAt(): number {
+    const first = this.inFlight[0];
+    const silentAt = this.progressAt + this.answerTimeoutMs;
+    return first === undefined ? silentAt : Math.min(silentAt, Math.max(first.deadline, this.progressAt + 1));
+  }
+
+  private fail(error: VaultError): void {
+    this.failure = error;
+    this.watch?.cancel();
+    this.call?.duplex.cancel();
+    this.call = undefined;
+    const [first, ...others] = [...this.inFlight.splice(0), ...this.queued.splice(0)];
+    this.inFlightBytes = 0;
+    this.queuedBytes = 0;
+    first?.reject(
+      first.maybeStored && mayRetry(error, true) ? describeFailure(first, "the last attempt", error) : error,
+    );
+    for (const request of others) request.reject(describeFailure(request, "one before it", error));
+    this.notify();
+  }
+}
+
+// What became of a request that is not to blame for the failure, or that an earlier attempt may have stored.
+function describeFailure(request: Request, failed: string, error: VaultError): VaultError {
+  const kind = request.maybeStored ? "indeterminate" : "unavailable";
+  const outcome = request.maybeStored ? "may or may not be stored" : "was not stored";
+  return new VaultError(kind, `the batch ${outcome}: ${failed} failed: ${error.message}`, {}, error);
+}

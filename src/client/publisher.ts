@@ -1,0 +1,145 @@
+/**
+ * Publishing to one stream, with batches that are collected from single records.
+ *
+ * Invariants: records are stored in the order in which they were given, whether by `add` or by `publish`; once a batch
+ * failed, everything behind it fails as well, and so does every later call.
+ */
+import type { Clock, Timer } from "../clock.ts";
+import { VaultError } from "../errors.ts";
+import { BatchBuilder, batchStoredBytesMax, encodeBatch } from "./batch-builder.ts";
+import type { EncodedBatch, RecordInput } from "./batch-builder.ts";
+import type { Acknowledged, Pipeline } from "./pipeline.ts";
+import type { PublishReceipt } from "./publish-request.ts";
+
+/** How a publisher collects batches. */
+export interface PublisherOptions {
+  /** A batch is sent once it takes so many bytes on storage: 1 MiB by default, a little less than 4 MiB at most. */
+  readonly batchBytes?: number;
+  /** A batch is sent once it has so many records: 10,000 by default. */
+  readonly batchRecords?: number;
+  /** A batch is sent so long after its first record, in milliseconds: 5 by default. */
+  readonly lingerMs?: number;
+  /** The offset that the first record must get: then nobody else may publish to the stream meanwhile. */
+  readonly expectedOffset?: bigint;
+  /** The incarnation that the stream must have. */
+  readonly incarnation?: string;
+}
+
+/** Publishes to one stream. */
+export interface Publisher {
+  readonly stream: string;
+  /** Who publishes, as the vault knows it. */
+  readonly producerId: string;
+  /** What was acknowledged so far, other publishers of the same pipeline included. */
+  readonly acknowledged: Acknowledged;
+  /**
+   * Adds a record to the batch that is being collected. Where it returns a promise, wait for it before you add more.
+   * Throws what made an earlier batch fail, or `invalid` for a record that is too large.
+   */
+  add(record: RecordInput): Promise<void> | undefined;
+  /** Adds a record that is a protobuf encoding of Record already. Otherwise as `add`. */
+  addEncoded(record: Uint8Array): Promise<void> | undefined;
+  /** Publishes a batch of its own, all or nothing, behind what was added before; resolves when it is durable. */
+  publish(records: Iterable<RecordInput>): Promise<PublishReceipt>;
+  /** As `publish`, with a batch that was encoded before, by `encodeBatch`. */
+  publishEncoded(batch: EncodedBatch): Promise<PublishReceipt>;
+  /** Resolves when everything given so far is durable. Rejects with what made it fail. */
+  flush(): Promise<void>;
+  /** Flushes, and gives up the connection where this publisher has one of its own. Nothing may be added after it. */
+  close(): Promise<void>;
+}
+
+/** Makes a publisher for `stream`. `owned` says that `close` closes the pipeline too. */
+export function createPublisher(
+  pipeline: Pipeline,
+  clock: Clock,
+  stream: string,
+  options: PublisherOptions,
+  owned: boolean,
+): Publisher {
+  const builder = new BatchBuilder();
+  const batchBytes = Math.min(batchStoredBytesMax, options.batchBytes ?? 1024 * 1024);
+  const batchRecords = options.batchRecords ?? 10_000;
+  const lingerMs = options.lingerMs ?? 5;
+  let linger: Timer | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+  let failure: unknown;
+  let expectedOffset = options.expectedOffset;
+
+  function send(batch: EncodedBatch): Promise<PublishReceipt> {
+    const sent = pipeline.publish(stream, batch, { expectedOffset, incarnation: options.incarnation });
+    if (expectedOffset !== undefined) expectedOffset += BigInt(batch.recordCount);
+    // Who calls `flush` or `add` hears of it; nobody may be waiting for this batch itself.
+    last = sent.catch((error: unknown) => {
+      failure ??= error;
+    });
+    return sent;
+  }
+
+  function sendCollected(): void {
+    linger?.cancel();
+    linger = undefined;
+    if (builder.recordCount > 0) void send(builder.take());
+  }
+
+  // A batch that nobody can send yet may as well go on collecting.
+  function sendWhenIdle(): void {
+    linger = undefined;
+    const room = pipeline.room();
+    if (room === undefined) sendCollected();
+    else void room.then(() => (linger === undefined ? sendCollected() : undefined));
+  }
+
+  function collect(addRecord: () => void): Promise<void> | undefined {
+    assertOpen();
+    try {
+      addRecord();
+    } catch (error) {
+      if (!(error instanceof VaultError) || error.kind !== "overloaded") throw error;
+      sendCollected();
+      addRecord();
+    }
+    if (builder.storedBytes >= batchBytes || builder.recordCount >= batchRecords) {
+      sendCollected();
+      return pipeline.room();
+    }
+    linger ??= clock.timer(lingerMs, sendWhenIdle);
+    return undefined;
+  }
+
+  function assertOpen(): void {
+    if (failure !== undefined) throw failure;
+  }
+
+  async function publishEncoded(batch: EncodedBatch): Promise<PublishReceipt> {
+    assertOpen();
+    sendCollected();
+    return send(batch);
+  }
+
+  async function flush(): Promise<void> {
+    sendCollected();
+    await last;
+    assertOpen();
+  }
+
+  return {
+    stream,
+    producerId: pipeline.producerId,
+    get acknowledged() {
+      return pipeline.acknowledged;
+    },
+    add: (record) => collect(() => builder.add(record)),
+    addEncoded: (record) => collect(() => builder.addEncoded(record)),
+    publish: async (records) => publishEncoded(encodeBatch(records)),
+    publishEncoded,
+    flush,
+    async close() {
+      try {
+        await flush();
+      } finally {
+        if (owned) await pipeline.close();
+      }
+    },
+  };
+}
