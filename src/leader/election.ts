@@ -49,7 +49,7 @@ import type { Probe } from "./probe.ts";
 export interface ElectionSettings {
   /** The length of the lease in seconds: 15 to 60. */
   readonly leaseSeconds: number;
-  /** How often a leader renews it, in milliseconds: less than a third of its length, so that a renewal may fail. */
+  /** How often a leader renews it, in milliseconds: at most a third of its length, so that two may fail. */
   readonly renewMs: number;
   /** How often, at most, a standby looks at the lease, in milliseconds. */
   readonly pollMs: number;
