@@ -36,7 +36,7 @@ export interface FileBlobs {
   /** Reads from a page blob's file. */
   read(entry: Entry, position: number, lengthBytes: number): Promise<Buffer>;
   /** Reads a block blob's file as a whole. */
-  readWhole(entry: Entry): Promise<Buffer>;
+  readWhole(entry: Entry, blob: FileBlob): Promise<Buffer>;
   /** Runs a change of a range of an open page blob's file and syncs it. */
   change(entry: Entry, blob: FileBlob, range: FileRange, run: (file: OpenFile) => Promise<void>): Promise<void>;
   /** Replaces the header of a page blob. */
@@ -180,11 +180,11 @@ export function createFileBlobs(
       }
     },
 
-    async readWhole(entry) {
+    async readWhole(entry, blob) {
       try {
         const file = await fileSystem.open(entry.path, "existing");
         try {
-          const bytes = Buffer.allocUnsafeSlow(entry.blob!.sizeBytes);
+          const bytes = Buffer.allocUnsafeSlow(blob.sizeBytes);
           return bytes.subarray(0, await file.read(bytes, 0));
         } finally {
           await file.close();

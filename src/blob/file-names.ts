@@ -17,9 +17,9 @@ export function encodeName(name: string): string {
 export function decodeComponent(stored: string): string | undefined {
   const match = componentPattern.exec(stored);
   if (match === null) return undefined;
-  const bitmap = match[2] ?? "";
+  const [, lower = "", bitmap = ""] = match;
   let decoded = "";
-  for (const [index, character] of [...match[1]!].entries()) {
+  for (const [index, character] of [...lower].entries()) {
     const digit = Number.parseInt(bitmap[index >> 2] ?? "0", 16);
     decoded += (digit & (8 >> (index & 3))) === 0 ? character : character.toUpperCase();
   }

@@ -244,7 +244,7 @@ async function readQueued(context: FileContext, entry: Entry, position: number, 
   if (blob === undefined) throw blobNotFound(entry.name);
   const length = Math.max(0, Math.min(lengthBytes, blob.sizeBytes - position));
   if (blob.header !== undefined) return { bytes: await files.read(entry, position, length), etag: blob.etag };
-  const whole = await files.readWhole(entry);
+  const whole = await files.readWhole(entry, blob);
   return { bytes: whole.subarray(position, position + length), etag: blob.etag };
 }
 

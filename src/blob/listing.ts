@@ -9,7 +9,7 @@ export function pageOfNames(sorted: readonly string[], prefix: string, limit: nu
   const start = lowerBound(sorted, from !== undefined && from > prefix ? from : prefix);
   const items: string[] = [];
   for (let index = start; index < sorted.length; index += 1) {
-    const name = sorted[index]!;
+    const name = nameAt(sorted, index);
     if (!name.startsWith(prefix)) break;
     if (items.length === limit) return { items, next: name };
     items.push(name);
@@ -22,7 +22,7 @@ export function pageOfFolders(sorted: readonly string[], prefix: string, limit: 
   let index = lowerBound(sorted, from !== undefined && from > prefix ? from : prefix);
   const items: string[] = [];
   while (index < sorted.length) {
-    const name = sorted[index]!;
+    const name = nameAt(sorted, index);
     if (!name.startsWith(prefix)) break;
     const slash = name.indexOf("/", prefix.length);
     if (slash === -1) {
@@ -44,8 +44,12 @@ function lowerBound(sorted: readonly string[], name: string): number {
   let high = sorted.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (sorted[middle]! < name) low = middle + 1;
+    if (nameAt(sorted, middle) < name) low = middle + 1;
     else high = middle;
   }
   return low;
+}
+
+function nameAt(sorted: readonly string[], index: number): string {
+  return sorted[index] ?? "";
 }

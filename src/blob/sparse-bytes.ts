@@ -17,17 +17,6 @@ const chunkBytes = 64 * 1024;
 export function createSparseBytes(sizeBytes: number): SparseBytes {
   const chunks = new Map<number, Buffer>();
 
-  function* pieces(position: number, lengthBytes: number): Iterable<{ index: number; from: number; to: number }> {
-    const end = position + lengthBytes;
-    for (let at = position; at < end;) {
-      const index = Math.floor(at / chunkBytes);
-      const from = at - index * chunkBytes;
-      const to = Math.min(chunkBytes, end - index * chunkBytes);
-      yield { index, from, to };
-      at += to - from;
-    }
-  }
-
   return {
     sizeBytes,
     read(position, lengthBytes) {
@@ -66,4 +55,16 @@ export function createSparseBytes(sizeBytes: number): SparseBytes {
     },
     usedBytes: () => chunks.size * chunkBytes,
   };
+}
+
+/** Cuts a range at the borders of chunks. */
+function* pieces(position: number, lengthBytes: number): Iterable<{ index: number; from: number; to: number }> {
+  const end = position + lengthBytes;
+  for (let at = position; at < end;) {
+    const index = Math.floor(at / chunkBytes);
+    const from = at - index * chunkBytes;
+    const to = Math.min(chunkBytes, end - index * chunkBytes);
+    yield { index, from, to };
+    at += to - from;
+  }
 }
