@@ -2,7 +2,6 @@ import type { ExecutionContext } from "ava";
 
 import type { BlobStore } from "../../src/blob/blob-store.ts";
 import { createMemoryStore } from "../../src/blob/memory.ts";
-import type { Clock } from "../../src/clock.ts";
 import { startElection } from "../../src/leader/election.ts";
 import type { Election, ElectionOptions } from "../../src/leader/election.ts";
 import type { ProbeResult } from "../../src/leader/probe.ts";
@@ -44,7 +43,7 @@ export function createCluster(t: ExecutionContext, seed = 1): Cluster {
       const faults = createFaultyStore(store);
       const election = await startElection({
         store: faults.store,
-        clock: clock as Clock,
+        clock,
         log: silentLog,
         nodeId: name,
         endpoint: `${name}:50051`,

@@ -1,0 +1,16 @@
+/**
+ * `npm run test:full`: what takes longer than `npm test` may, or needs more than npm. A step installs what it needs, and
+ * says so. Steps run one after the other; add yours to the list.
+ */
+import { runSteps } from "./run-steps.ts";
+import type { Step } from "./run-steps.ts";
+
+const steps: readonly Step[] = [
+  {
+    name: "long variants of the tests (test/**/*.long.test.ts)",
+    run: ["ava", ...process.argv.slice(2)],
+    env: { MESSAGE_VAULT_LONG: "1" },
+  },
+];
+
+process.exitCode = (await runSteps(steps, 1, true)) ? 0 : 1;
