@@ -87,6 +87,11 @@ export class CommitBuilder {
     return BigInt(this.offset);
   }
 
+  /** The timestamp that the records get, in milliseconds since 1970. */
+  get timestamp(): number {
+    return this.start.timestamp;
+  }
+
   /** Appends a batch. */
   add(batch: RecordBatch, producer?: { readonly id: string; readonly sequence: bigint }): void {
     const frame = this.openFrame();

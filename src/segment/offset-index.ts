@@ -51,9 +51,9 @@ export class OffsetIndex {
     return this.entries[lastIndex(this.entries, (entry) => entry.firstOffset <= offset)]?.position ?? 0;
   }
 
-  /** The position of the last entry before `timestamp`: frames at or after it are not before that. */
-  positionBeforeTimestamp(timestamp: number): number {
-    return this.entries[lastIndex(this.entries, (entry) => entry.timestamp < timestamp)]?.position ?? 0;
+  /** The first offset of the last entry before `timestamp`: no frame before it is at or after that time. */
+  offsetBeforeTimestamp(timestamp: number): bigint | undefined {
+    return this.entries[lastIndex(this.entries, (entry) => entry.timestamp < timestamp)]?.firstOffset;
   }
 
   /** The block that holds `position`: the run of entries in one `blockBytes` stretch; its end is undefined at the end. */

@@ -115,11 +115,12 @@ export class SegmentWriter {
   }
 
   /**
-   * Writes the index with the stream's state as of `last`, the last frame. No condition is needed: recovery believes
-   * a checkpoint only if the frame that it names is there, and an older one only costs reading more.
+   * Encodes the index with the stream's state as of `last`, the last frame, to be put at `identity.indexBlob`. The put
+   * needs no condition: recovery believes a checkpoint only if the frame that it names is there, and an older one only
+   * costs reading more.
    */
-  async writeCheckpoint(last: CheckpointFrame, producers: ProducerTable, sealed: boolean): Promise<void> {
-    const { store, incarnation, indexBlob, firstOffset } = this.identity;
+  takeCheckpoint(last: CheckpointFrame, producers: ProducerTable, sealed: boolean): Buffer {
+    const { incarnation, firstOffset } = this.identity;
     this.index.add(last, true);
     const bytes = encodeCheckpoint(incarnation, firstOffset, {
       index: this.index,
@@ -131,7 +132,7 @@ export class SegmentWriter {
     });
     this.checkpointAt = last.endPosition;
     this.checkpointBytes = bytes.length;
-    await store.put(indexBlob, bytes, "always");
+    return bytes;
   }
 }
 

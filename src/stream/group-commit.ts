@@ -1,0 +1,298 @@
+/**
+ * Putting publishes in order and writing them together.
+ *
+ * At most one write is in flight per stream. While it is, publishes queue; then they all go out in one commit. Offsets,
+ * expected offsets and sequences are judged when a commit is built, and every answer, refusals and duplicates included,
+ * waits until what it was judged against is durable.
+ *
+ * A write ends in one of these ways:
+ * - it succeeded: everything in it is answered.
+ * - storage refused it for now (`overloaded`, `unavailable`): nothing was written, the same bytes are sent again.
+ * - anything else leaves open what storage holds: the log is opened again, which fences every earlier attempt, and
+ *   then the commit is there or it is not. What is not goes back to the head of the queue.
+ *
+ * Invariants: `queue` is in the order of the calls; a publish is answered exactly once, and its bytes are given back to
+ * the budget then; at most one of commits and actions is under way.
+ */
+import { pageBytes } from "../blob/blob-store.ts";
+import { sleep } from "../clock.ts";
+import { type ErrorKind, isKind, VaultError } from "../errors.ts";
+import type { Commit } from "../segment/commit.ts";
+import { headerBytes, producerEntryBytes } from "../segment/format.ts";
+import type { PublishCommand, PublishResult, StreamSettings } from "./commands.ts";
+import type { Engine } from "./engine.ts";
+import { judge, type Judgement } from "./judge.ts";
+import type { PendingBudget } from "./pending-budget.ts";
+import type { StreamLog } from "./stream-log.ts";
+
+/** What the committer needs of its stream. */
+export interface CommitTarget {
+  readonly name: string;
+  readonly settings: StreamSettings;
+  readonly pending: PendingBudget;
+  /** The log; opened where it is not. */
+  openLog(): Promise<StreamLog>;
+  /** Drops the log, so that the next use opens it again. */
+  dropLog(): void;
+  /** Makes an acknowledged commit visible to readers. */
+  committed(log: StreamLog, commit: Commit): void;
+}
+
+interface Pending {
+  readonly command: PublishCommand;
+  /** Set when a write with it failed: until when it is tried again, by the monotonic clock. */
+  giveUpAt: number | undefined;
+  readonly resolve: (result: PublishResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Member {
+  readonly pending: Pending;
+  readonly judgement: Judgement;
+}
+
+/** Publishes that were judged together, in order. */
+interface Group {
+  readonly members: readonly Member[];
+  /** Undefined where nothing is to be written. */
+  readonly commit: Commit | undefined;
+}
+
+/** Refused writes and openings are tried again after this long, doubled each time, with jitter. */
+const retryMsFirst = 50;
+const retryMsMax = 2000;
+
+/** The committer of one stream. */
+export class GroupCommit {
+  private readonly engine: Engine;
+  private readonly target: CommitTarget;
+  private queue: Pending[] = [];
+  private actions: (() => Promise<void>)[] = [];
+  private running = false;
+
+  constructor(engine: Engine, target: CommitTarget) {
+    this.engine = engine;
+    this.target = target;
+  }
+
+  /** Whether something is queued or under way. */
+  get busy(): boolean {
+    return this.running;
+  }
+
+  /** Appends a batch; resolves when it is durable. */
+  publish(command: PublishCommand): Promise<PublishResult> {
+    return new Promise((resolve, reject) => {
+      this.target.pending.take(command.batch.storedBytes);
+      this.queue.push({ command, giveUpAt: undefined, resolve, reject });
+      this.start();
+    });
+  }
+
+  /**
+   * Runs `action` while no commit is under way: for rolls, deletion and the like. If it fails the log is dropped, as
+   * what storage holds is then not known.
+   */
+  exclusively<T>(action: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.actions.push(async () => {
+        try {
+          resolve(await action());
+        } catch (error) {
+          this.target.dropLog();
+          reject(error);
+        }
+      });
+      this.start();
+    });
+  }
+
+  private start(): void {
+    if (this.running) return;
+    this.running = true;
+    void this.run();
+  }
+
+  private async run(): Promise<void> {
+    while (this.queue.length > 0 || this.actions.length > 0) {
+      const action = this.actions.shift();
+      if (action !== undefined) await action();
+      else await this.commitNext();
+    }
+    this.running = false;
+  }
+
+  private async commitNext(): Promise<void> {
+    const { lingerMs, commitBytesMax } = this.engine.settings;
+    if (lingerMs > 0 && contentBytes(this.queue) < commitBytesMax) await sleep(this.engine.clock, lingerMs);
+    let log: StreamLog;
+    try {
+      log = await this.ready();
+    } catch (error) {
+      // Nothing of what is queued was sent.
+      this.fail(this.queue.splice(0), notStored(this.target.name, error));
+      return;
+    }
+    const taken = this.queue.splice(0, this.nextCount());
+    let group: Group;
+    try {
+      group = this.build(log, taken);
+    } catch (error) {
+      // A fault of our own: nothing was sent, and what the log holds in memory is not to be trusted.
+      this.target.dropLog();
+      this.fail(taken, notStored(this.target.name, error));
+      return;
+    }
+    try {
+      if (group.commit !== undefined) await this.write(log, group.commit);
+    } catch (error) {
+      this.target.dropLog();
+      await this.recover(log, group, error);
+      return;
+    }
+    for (const member of group.members) this.answer(member);
+  }
+
+  /** The log, open and with room for what comes next. Tried again while that can help. */
+  private ready(): Promise<StreamLog> {
+    return this.persist(transientKinds, async () => {
+      const log = await this.target.openLog();
+      const bytes = contentBytes(this.queue.slice(0, this.nextCount()));
+      try {
+        if (log.rollDue(bytes, this.target.settings)) await log.roll(this.target.settings);
+      } catch (error) {
+        this.target.dropLog();
+        throw error;
+      }
+      return log;
+    });
+  }
+
+  /** How many of the queue go into the next commit: at least one, at most a commit or a segment full. */
+  private nextCount(): number {
+    const bytesMax = Math.min(this.engine.settings.commitBytesMax, this.target.settings.segmentBytes) - pageBytes;
+    let count = 0;
+    let bytes = 0;
+    for (const pending of this.queue) {
+      bytes += contentBytes([pending]);
+      if (count > 0 && bytes > bytesMax) break;
+      count++;
+    }
+    return count;
+  }
+
+  private build(log: StreamLog, taken: readonly Pending[]): Group {
+    const builder = log.beginCommit(contentBytes(taken));
+    const members = taken.map((pending) => {
+      const { command } = pending;
+      const judgement = judge(log, builder.nextOffset, builder.timestamp, command);
+      if (judgement.kind === "accepted") builder.add(command.batch, command.producer);
+      return { pending, judgement };
+    });
+    const accepted = members.some((member) => member.judgement.kind === "accepted");
+    return { members, commit: accepted ? builder.finish() : undefined };
+  }
+
+  /** Writes a commit. Where storage refuses it for now the same bytes are sent again: nothing has changed. */
+  private async write(log: StreamLog, commit: Commit): Promise<void> {
+    await this.persist(["overloaded", "unavailable"], () => log.append(commit));
+    this.target.committed(log, commit);
+  }
+
+  /** Decides what became of a group whose write failed. */
+  private async recover(log: StreamLog, group: Group, cause: unknown): Promise<void> {
+    const taken = group.members.map((member) => member.pending);
+    this.engine.log.warn("commit failed", { stream: this.target.name, error: cause });
+    if (isKind(cause, "fenced")) {
+      // Not sent. If this node leads on, under another epoch, it can be.
+      this.queue.unshift(...taken);
+    } else if (isKind(cause, "overloaded", "unavailable")) {
+      this.fail(taken, notStored(this.target.name, cause));
+    } else {
+      await this.settle(log.fence.epoch, group, taken);
+    }
+  }
+
+  /**
+   * Opens the log again: under the same epoch, and with all earlier attempts fenced, what the log holds up to its end
+   * is what was stored. Under another one somebody else may have written meanwhile, so the outcome stays unknown.
+   */
+  private async settle(epoch: number, group: Group, taken: readonly Pending[]): Promise<void> {
+    let reopened: StreamLog;
+    try {
+      reopened = await this.ready();
+      if (reopened.fence.epoch !== epoch) throw new VaultError("fenced", `epoch ${epoch} is over`);
+    } catch (error) {
+      this.fail(taken, outcomeUnknown(this.target.name, error));
+      return;
+    }
+    const now = this.engine.clock.monotonic();
+    const again: Pending[] = [];
+    for (const member of group.members) {
+      const { pending, judgement } = member;
+      const stored = judgement.kind === "accepted" && judgement.result.nextOffset <= reopened.nextOffset;
+      pending.giveUpAt ??= now + this.engine.settings.settleMs;
+      if (stored) this.answer(member);
+      else if (now > pending.giveUpAt) this.fail([pending], notStored(this.target.name));
+      else again.push(pending);
+    }
+    this.queue.unshift(...again);
+  }
+
+  /**
+   * Tries again, with growing pauses, while the error is of one of `kinds`. Gives up after `settleMs`, and at once where
+   * this node does not lead.
+   */
+  private async persist<T>(kinds: readonly ErrorKind[], attempt: () => Promise<T>): Promise<T> {
+    const { clock, settings, leadership } = this.engine;
+    const giveUpAt = clock.monotonic() + settings.settleMs;
+    for (let delayMs = retryMsFirst; ; delayMs = Math.min(delayMs * 2, retryMsMax)) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!isKind(error, ...kinds) || clock.monotonic() > giveUpAt) throw error;
+        leadership.fence();
+        await sleep(clock, delayMs * (0.5 + clock.random()));
+      }
+    }
+  }
+
+  private answer({ pending, judgement }: Member): void {
+    this.target.pending.giveBack(pending.command.batch.storedBytes);
+    if (judgement.kind === "refused") pending.reject(judgement.error);
+    else pending.resolve(judgement.result);
+  }
+
+  private fail(failed: readonly Pending[], error: VaultError): void {
+    for (const pending of failed) {
+      this.target.pending.giveBack(pending.command.batch.storedBytes);
+      pending.reject(error);
+    }
+  }
+}
+
+/** What a log may fail to open or to roll with although the next try can succeed. */
+const transientKinds: readonly ErrorKind[] = ["overloaded", "unavailable", "indeterminate", "conflict", "fenced"];
+
+/** What these publishes take in a commit at the most: each may be in a frame of its own. */
+function contentBytes(publishes: readonly Pending[]): number {
+  let bytes = headerBytes;
+  for (const { command } of publishes) {
+    const producerBytes = command.producer === undefined ? 0 : producerEntryBytes(command.producer.id);
+    bytes += headerBytes + command.batch.storedBytes + producerBytes;
+  }
+  return bytes;
+}
+
+function notStored(stream: string, cause?: unknown): VaultError {
+  if (isKind(cause, "notFound", "corrupt", "denied", "unauthenticated", "invalid")) return cause;
+  const reason = cause instanceof Error ? `: ${cause.message}` : "";
+  const leader = cause instanceof VaultError ? cause.detail.leader : undefined;
+  const detail = { resource: stream, retryAfterMs: retryMsMax, ...(leader === undefined ? {} : { leader }) };
+  return new VaultError("unavailable", `nothing was stored in ${stream}${reason}`, detail, cause);
+}
+
+function outcomeUnknown(stream: string, cause: unknown): VaultError {
+  const message = `it is not known whether the batch was stored in ${stream}; send it again under the same sequence`;
+  return new VaultError("indeterminate", message, { resource: stream }, cause);
+}

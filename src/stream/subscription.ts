@@ -1,0 +1,194 @@
+/**
+ * One subscription: from its start it catches up and follows the tail.
+ *
+ * It holds an offset, not a queue: each turn of the loop reads what stands at the offset, and the loop turns when the
+ * transport has taken the last delivery. So a slow subscriber costs no memory, and there is no seam between catching up
+ * and following: both are "the frames from this offset on".
+ */
+import type { Clock } from "../clock.ts";
+import { VaultError } from "../errors.ts";
+import { damageError } from "../segment/scan.ts";
+import type { Frame } from "../segment/format.ts";
+import { selectRecords } from "../segment/records.ts";
+import type { Delivery, End, Start, SubscribeCommand } from "./commands.ts";
+import type { Stream } from "./stream.ts";
+
+/** What is the same through a subscription's life. */
+interface Plan {
+  /** Records before this time are passed over: where the start is a time that has not come yet. */
+  readonly fromTimestamp: number;
+  readonly untilOffset: bigint | undefined;
+  readonly untilTimestamp: number | undefined;
+  readonly keyPrefix: Uint8Array;
+  readonly responseBytes: number;
+}
+
+/** Where a subscription stands. */
+interface Progress {
+  offset: bigint;
+  /** How many records may still be delivered. */
+  remaining: number;
+  /** Whether the requested end was met by a record's timestamp. */
+  ended: boolean;
+}
+
+/** Reads `stream` as `command` says. Ends at the requested end, when `signal` is aborted, or by throwing. */
+export async function* subscribe(
+  stream: Stream,
+  command: SubscribeCommand,
+  clock: Clock,
+  responseBytes: number,
+  signal: AbortSignal,
+): AsyncGenerator<Delivery> {
+  stream.assertCurrent();
+  const start = await startOffset(stream, command.start);
+  const plan = planOf(stream, command, responseBytes);
+  const progress: Progress = { offset: start, remaining: countOf(command.end), ended: false };
+  let first = true;
+  let quietSince = clock.monotonic();
+  while (!signal.aborted) {
+    stream.assertCurrent();
+    const over = isOver(stream, plan, progress, clock);
+    const payload = over || progress.offset >= stream.nextOffset ? [] : await collect(stream, plan, progress);
+    const caughtUp = progress.offset >= stream.nextOffset;
+    const silentMs = clock.monotonic() - quietSince;
+    if (payload.length > 0 || first || over || silentMs >= command.heartbeatMs) {
+      const heartbeat = payload.length === 0;
+      yield delivery(stream, progress, payload, caughtUp, first || heartbeat);
+      first = false;
+      quietSince = clock.monotonic();
+    }
+    if (over) return;
+    if (caughtUp && progress.offset >= stream.nextOffset && !isOver(stream, plan, progress, clock)) {
+      const untilHeartbeat = Math.max(0, command.heartbeatMs - (clock.monotonic() - quietSince));
+      await stream.waitForChange(Math.min(untilHeartbeat, untilEnd(plan, clock)), signal);
+    }
+  }
+}
+
+async function startOffset(stream: Stream, start: Start): Promise<bigint> {
+  const { startOffset: first, nextOffset: next } = stream;
+  switch (start.at) {
+    case "earliest":
+      return first;
+    case "latest":
+      return next;
+    case "last":
+      return next - first > start.count ? next - start.count : first;
+    case "timestamp":
+      return stream.offsetAt(start.timestamp);
+    case "offset":
+      if (start.offset < first || start.offset > next) throw outOfRange(stream, start.offset);
+      return start.offset;
+  }
+}
+
+function planOf(stream: Stream, { start, end, keyPrefix }: SubscribeCommand, responseBytes: number): Plan {
+  return {
+    fromTimestamp: start.at === "timestamp" ? start.timestamp : 0,
+    untilOffset: end.at === "offset" ? end.offset : end.at === "tail" ? stream.nextOffset : undefined,
+    untilTimestamp: end.at === "timestamp" ? end.timestamp : undefined,
+    keyPrefix,
+    responseBytes,
+  };
+}
+
+function countOf(end: End): number {
+  return end.at === "count" ? Number(end.count) : Infinity;
+}
+
+function isOver(stream: Stream, plan: Plan, progress: Progress, clock: Clock): boolean {
+  if (progress.ended || progress.remaining <= 0) return true;
+  if (plan.untilOffset !== undefined) return progress.offset >= plan.untilOffset;
+  // At the tail, a time that has passed cannot get records any more, unless a commit with it is under way.
+  const { untilTimestamp } = plan;
+  const atTail = progress.offset >= stream.nextOffset && !stream.committer.busy;
+  return untilTimestamp !== undefined && atTail && clock.now() >= untilTimestamp;
+}
+
+/** How long to wait at the most until a requested end by time can be over, in milliseconds. */
+function untilEnd(plan: Plan, clock: Clock): number {
+  if (plan.untilTimestamp === undefined) return Infinity;
+  return Math.max(busyWaitMs, plan.untilTimestamp - clock.now());
+}
+
+/** A commit that is under way when the end's time comes is waited for in steps of this. */
+const busyWaitMs = 10;
+
+/** Takes the records of one response, from the frames at the offset, and moves the offset behind them. */
+async function collect(stream: Stream, plan: Plan, progress: Progress): Promise<Uint8Array[]> {
+  if (progress.offset < stream.startOffset) throw outOfRange(stream, progress.offset);
+  const payload: Uint8Array[] = [];
+  let bytes = 0;
+  for (const frame of await stream.framesFrom(progress.offset)) {
+    if (frame.firstOffset > progress.offset) throw damageError(stream.name, frame.position, progress.offset);
+    if (plan.untilTimestamp !== undefined && frame.timestamp >= plan.untilTimestamp) progress.ended = true;
+    if (progress.ended || bytes >= plan.responseBytes || progress.remaining <= 0) break;
+    if (frame.timestamp < plan.fromTimestamp) {
+      progress.offset = frame.nextOffset;
+      continue;
+    }
+    const taken = takeFrame(frame, plan, progress, plan.responseBytes - bytes);
+    payload.push(...taken.pieces);
+    bytes += taken.bytes;
+    if (progress.offset < frame.nextOffset) break;
+  }
+  return payload;
+}
+
+/** Takes a frame whole where all of it is wanted, without a look at its records; else the records that are wanted. */
+function takeFrame(frame: Frame, plan: Plan, progress: Progress, room: number): { pieces: Uint8Array[]; bytes: number } {
+  const { untilOffset, keyPrefix } = plan;
+  const whole =
+    frame.firstOffset === progress.offset &&
+    keyPrefix.length === 0 &&
+    frame.recordCount <= progress.remaining &&
+    (untilOffset === undefined || frame.nextOffset <= untilOffset) &&
+    (frame.payload.length <= room || (frame.recordCount === 1 && room === plan.responseBytes));
+  if (whole) {
+    progress.offset = frame.nextOffset;
+    progress.remaining -= frame.recordCount;
+    return { pieces: frame.payload.length > 0 ? [frame.payload] : [], bytes: frame.payload.length };
+  }
+  // A frame that is larger than what room is left waits for the next response, unless it must be cut anyway.
+  if (frame.payload.length <= plan.responseBytes && room < frame.payload.length && frame.firstOffset === progress.offset) {
+    return { pieces: [], bytes: 0 };
+  }
+  const selected = selectRecords(frame.payload, frame.firstOffset, {
+    fromOffset: progress.offset,
+    untilOffset,
+    bytesMax: room,
+    countMax: progress.remaining,
+    keyPrefix,
+  });
+  progress.offset = selected.nextOffset;
+  progress.remaining -= selected.count;
+  return selected;
+}
+
+function delivery(
+  stream: Stream,
+  progress: Progress,
+  payload: readonly Uint8Array[],
+  caughtUp: boolean,
+  identify: boolean,
+): Delivery {
+  return {
+    payload,
+    nextOffset: progress.offset,
+    tailOffset: stream.nextOffset,
+    tailTimestamp: stream.lastTimestamp,
+    caughtUp,
+    incarnation: identify ? stream.incarnation : undefined,
+  };
+}
+
+function outOfRange(stream: Stream, offset: bigint): VaultError {
+  const { startOffset: first, nextOffset: next } = stream;
+  const message = `offset ${offset} is not in stream ${stream.name}, which goes from ${first} to ${next}`;
+  return new VaultError("outOfRange", message, {
+    resource: stream.name,
+    field: "offset",
+    found: { first_offset: String(first), next_offset: String(next) },
+  });
+}

@@ -1,0 +1,226 @@
+/**
+ * The vault: streams by name, opened when they are first needed.
+ *
+ * Invariants: a stream is opened once at a time; `streams` is in the order of last use; streams that are read or
+ * written stay open, of the others at most `openStreamsMax` do.
+ */
+import { VaultError } from "../errors.ts";
+import type {
+  Delivery,
+  PublishCommand,
+  PublishResult,
+  SegmentInfo,
+  SettingsChange,
+  StreamInfo,
+  SubscribeCommand,
+  TrimPoint,
+  VaultApi,
+} from "./commands.ts";
+import { finishDeletion } from "./delete-stream.ts";
+import type { Engine } from "./engine.ts";
+import { wrongIncarnation } from "./judge.ts";
+import { sealedSegment } from "./log-reader.ts";
+import { changeMetadata, createMetadata, readMetadata, streamNotFound } from "./metadata.ts";
+import { PendingBudget } from "./pending-budget.ts";
+import { Stream } from "./stream.ts";
+import { subscribe } from "./subscription.ts";
+import { removeTrimmed, trimOffset, withStart } from "./trim.ts";
+
+const retryAfterMs = 100;
+
+/** Opens the vault over an engine. Nothing is read until a stream is asked for. */
+export class Vault implements VaultApi {
+  private readonly engine: Engine;
+  private readonly pending: PendingBudget;
+  private readonly streams = new Map<string, Promise<Stream>>();
+  private subscriptions = 0;
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+    this.pending = new PendingBudget(engine.clock, engine.settings.pendingBytesMax);
+  }
+
+  async publish(command: PublishCommand): Promise<PublishResult> {
+    if (this.pending.exhausted) {
+      const message = `too much is pending in this vault: more than ${this.pending.bytesMax} bytes; slow down`;
+      throw new VaultError("overloaded", message, { retryAfterMs });
+    }
+    const stream = await this.open(command.stream, this.engine.settings.autoCreateStreams);
+    return stream.publish(command);
+  }
+
+  async publishRoom(name: string, signal: AbortSignal): Promise<void> {
+    const stream = await this.streams.get(name)?.catch(() => undefined);
+    await (stream?.pending ?? this.pending).waitForRoom(signal);
+  }
+
+  async *subscribe(command: SubscribeCommand, signal: AbortSignal): AsyncGenerator<Delivery> {
+    const { clock, settings } = this.engine;
+    if (this.subscriptions >= settings.subscriptionsMax) {
+      const message = `this vault has ${settings.subscriptionsMax} subscriptions, which is its limit`;
+      throw new VaultError("overloaded", message, { retryAfterMs: 10 * retryAfterMs });
+    }
+    this.subscriptions++;
+    let stream: Stream | undefined;
+    try {
+      stream = await this.open(command.stream, false);
+      stream.readers++;
+      checkIncarnation(stream, command.incarnation);
+      yield* subscribe(stream, command, clock, settings.responseBytes, signal);
+    } finally {
+      this.subscriptions--;
+      if (stream !== undefined) stream.readers--;
+    }
+  }
+
+  async createStream(name: string, settings: SettingsChange): Promise<StreamInfo> {
+    this.engine.leadership.fence();
+    const existing = await readMetadata(this.engine.store, name);
+    if (existing !== undefined) throw alreadyExists(name);
+    await this.create(name, settings);
+    return (await this.open(name, false)).describe();
+  }
+
+  async getStream(name: string): Promise<StreamInfo> {
+    const stream = await this.open(name, false);
+    return stream.describe();
+  }
+
+  async listStreams(prefix: string, limit: number, from?: string) {
+    const folder = "streams/";
+    const page = await this.engine.store.listFolders(folder + prefix, limit, from);
+    return { names: page.items.map((item) => item.slice(folder.length)), next: page.next };
+  }
+
+  async updateStream(name: string, change: SettingsChange): Promise<StreamInfo> {
+    const stream = await this.open(name, false);
+    const { store, clock } = this.engine;
+    const changed = await changeMetadata(store, clock, name, (metadata) => {
+      checkSame(stream, metadata.incarnation);
+      const settings = { ...metadata.settings, ...change };
+      return { ...metadata, settings };
+    });
+    stream.updateMetadata(changed.metadata);
+    return stream.describe();
+  }
+
+  async deleteStream(name: string, incarnation: string | undefined): Promise<void> {
+    const stream = await this.open(name, false);
+    checkIncarnation(stream, incarnation);
+    await stream.committer.exclusively(async () => {
+      const log = await stream.openLog();
+      await log.seal(true);
+      stream.end(streamNotFound(name));
+      this.streams.delete(name);
+      await finishDeletion(this.engine, name, stream.incarnation);
+    });
+  }
+
+  async trimStream(name: string, before: TrimPoint): Promise<bigint> {
+    const stream = await this.open(name, false);
+    const offset = await trimOffset(stream, before);
+    await this.moveStart(stream, offset);
+    return stream.startOffset;
+  }
+
+  /** Moves a stream's start to `offset`, if it is not there yet, and frees the segments before it. */
+  async moveStart(stream: Stream, offset: bigint): Promise<void> {
+    const { store, clock } = this.engine;
+    const changed = await changeMetadata(store, clock, stream.name, (metadata) => {
+      checkSame(stream, metadata.incarnation);
+      return withStart(metadata, offset);
+    });
+    stream.updateMetadata(changed.metadata);
+    await removeTrimmed(this.engine, stream);
+  }
+
+  async readAccess(name: string, from: bigint, to: bigint): Promise<{ incarnation: string; segments: SegmentInfo[] }> {
+    const stream = await this.open(name, false);
+    const { log, incarnation } = stream;
+    const end = to === 0n ? log.nextOffset : to;
+    const sealed = await Promise.all(
+      log.sealed.map(async (segment) => {
+        const { blob, firstOffset, nextOffset, endPosition } = await sealedSegment(this.engine, log, segment);
+        return { blob, firstOffset, nextOffset, endPosition, sealed: true };
+      }),
+    );
+    const { identity, position } = log.writer;
+    const open = { firstOffset: identity.firstOffset, nextOffset: log.nextOffset, endPosition: position, sealed: false };
+    const segments = [...sealed, { blob: identity.blob, ...open }];
+    return { incarnation, segments: segments.filter((s) => s.nextOffset > from && s.firstOffset < end) };
+  }
+
+  /** The stream, if it is open on this node. */
+  async opened(name: string): Promise<Stream | undefined> {
+    return this.streams.get(name)?.catch(() => undefined);
+  }
+
+  /** Opens a stream, or makes it first if `create`. Throws `notFound`. */
+  open(name: string, create: boolean): Promise<Stream> {
+    const known = this.streams.get(name);
+    const stream = known ?? this.load(name, create);
+    // Behind all others: the order of last use.
+    if (known !== undefined) this.streams.delete(name);
+    this.streams.set(name, stream);
+    if (known === undefined) {
+      stream.then(
+        () => this.evict(),
+        () => this.forget(name, stream),
+      );
+    }
+    return stream;
+  }
+
+  /** Answers what is pending and closes every stream. */
+  async close(): Promise<void> {
+    const open = await Promise.allSettled(this.streams.values());
+    this.streams.clear();
+    await Promise.all(open.map((stream) => (stream.status === "fulfilled" ? stream.value.close() : undefined)));
+  }
+
+  private async load(name: string, create: boolean): Promise<Stream> {
+    this.engine.leadership.fence();
+    const known = await readMetadata(this.engine.store, name);
+    if (known === undefined && !create) throw streamNotFound(name);
+    const { metadata } = known ?? (await this.create(name, {}));
+    const stream = new Stream(this.engine, name, metadata, this.pending);
+    await stream.openLog();
+    return stream;
+  }
+
+  private create(name: string, settings: SettingsChange) {
+    const { store, clock } = this.engine;
+    const metadata = { incarnation: clock.id(), createdAt: clock.now(), startOffset: 0n, settings };
+    return createMetadata(store, clock, name, metadata);
+  }
+
+  private forget(name: string, stream: Promise<Stream>): void {
+    if (this.streams.get(name) === stream) this.streams.delete(name);
+  }
+
+  /** Closes the streams that were not used for longest, beyond the limit. */
+  private async evict(): Promise<void> {
+    for (const [name, opening] of [...this.streams]) {
+      if (this.streams.size <= this.engine.settings.openStreamsMax) return;
+      const stream = await opening.catch(() => undefined);
+      if (stream === undefined || stream.readers > 0 || stream.committer.busy) continue;
+      this.forget(name, opening);
+      await stream.close().catch((error: unknown) => this.engine.log.warn("stream not closed", { stream: name, error }));
+    }
+  }
+}
+
+function checkIncarnation(stream: Stream, asked: string | undefined): void {
+  if (asked !== undefined && asked !== stream.incarnation) {
+    throw wrongIncarnation(stream.name, asked, stream.incarnation);
+  }
+}
+
+/** The stream was deleted and made again by somebody else while we changed it. */
+function checkSame(stream: Stream, incarnation: string): void {
+  if (incarnation !== stream.incarnation) throw streamNotFound(stream.name);
+}
+
+function alreadyExists(name: string): VaultError {
+  return new VaultError("alreadyExists", `there is a stream ${name} already`, { resource: name });
+}
