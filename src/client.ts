@@ -22,6 +22,19 @@ import { VaultService } from "../gen/messagevault/v1/vault_pb.ts";
 import { silentLog } from "./log.ts";
 import type { Log } from "./log.ts";
 
+export type { Admin, ClusterInfo, NodeInfo, StreamPage } from "./client/admin.ts";
+export { encodeBatch } from "./client/batch-builder.ts";
+export type { EncodedBatch, HeaderInput, RecordInput } from "./client/batch-builder.ts";
+export type { CallOptions } from "./client/call.ts";
+export type { SubscribeOptions } from "./client/cursor.ts";
+export type { Delivery } from "./client/delivery.ts";
+export type { TlsOptions } from "./client/endpoints.ts";
+export type { Acknowledged, AcknowledgedRange, Pipeline, PipelineOptions } from "./client/pipeline.ts";
+export type { PublishConditions, PublishReceipt } from "./client/publish-request.ts";
+export type { Publisher, PublisherOptions } from "./client/publisher.ts";
+export { isKind, VaultError } from "./errors.ts";
+export type { ErrorDetail, ErrorKind } from "./errors.ts";
+
 /** Where a vault is, and how to talk to it. */
 export interface ConnectOptions {
   /** `host:port` of the vault's nodes: the next one is tried when one is not available. */

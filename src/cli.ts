@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+/** The command line's process: signals in, an exit code out. */
+import { exitCodes } from "./cli/io.ts";
+import { runCli } from "./cli/program.ts";
+import { systemClock } from "./clock.ts";
+
+const interruption = new AbortController();
+
+function interrupt(): void {
+  if (interruption.signal.aborted) process.exit(exitCodes.interrupted);
+  interruption.abort();
+}
+
+// A reader that went away (`| head`) is no reason to crash; commands that write much notice it by themselves.
+process.stdout.on("error", () => undefined);
+process.on("SIGINT", interrupt);
+process.on("SIGTERM", interrupt);
+
+const exitCode = await runCli(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  interrupted: interruption.signal,
+  clock: systemClock,
+});
+
+// What was written may still be on its way to a pipe; if nobody reads it any more, this is called all the same.
+process.stdout.write("", () => process.exit(exitCode));

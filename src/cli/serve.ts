@@ -1,0 +1,79 @@
+import { Command, Option } from "commander";
+import { describeSettings, loadConfig } from "../config.ts";
+import type { Config } from "../config.ts";
+import { isKind } from "../errors.ts";
+import { blotSecrets, createLog } from "../log.ts";
+import { toJsonLine } from "./describe.ts";
+import { reportFailure } from "./failure.ts";
+import { exitCodes, say } from "./io.ts";
+import type { CliIo } from "./io.ts";
+
+const examples = `
+Each setting may also be given by an environment variable: --segment-bytes is MESSAGE_VAULT_SEGMENT_BYTES. Sizes are
+written as 64MiB, times as 30s. SIGTERM or Ctrl-C ends the vault in an orderly way, a second one at once.
+
+Examples:
+  $ message-vault serve
+  $ message-vault serve --storage memory: --port 0 --json
+  $ message-vault serve --storage file:/var/lib/vault --host 0.0.0.0
+  $ message-vault serve --storage azurite:
+  $ message-vault serve --storage https://ACCOUNT.blob.core.windows.net/CONTAINER
+`;
+
+/** The command that runs a vault. `finish` gets the exit code. */
+export function createServeCommand(io: CliIo, finish: (code: number) => void): Command {
+  const command = new Command("serve").summary("run a vault").description("Runs a vault, until it is told to stop.");
+  for (const row of describeSettings()) {
+    const description = `${row.description} (${row.allowed}; default: ${row.default})`;
+    command.addOption(new Option(`${row.flag} ${row.toggle ? "[boolean]" : "<value>"}`, description));
+  }
+  return command.addHelpText("after", examples).action(async (flags: Record<string, unknown>) => {
+    finish(await serve(io, flags));
+  });
+}
+
+async function serve(io: CliIo, flags: Readonly<Record<string, unknown>>): Promise<number> {
+  let config: Config;
+  try {
+    config = loadConfig(flags, io.env);
+  } catch (error) {
+    if (!isKind(error, "invalid")) throw error;
+    say(io, error.message.replace(/^/gm, "error: "));
+    return exitCodes.usage;
+  }
+  const log = createLog(config.logLevel, config.json || io.stderr.isTTY !== true ? "json" : "text", io.stderr);
+  try {
+    // Only now: what stands behind it takes longest to load, and the other commands do not need it.
+    const { startVault } = await import("../server.ts");
+    const vault = await startVault(config, { clock: io.clock, log });
+    announce(io, config, vault.endpoint);
+    await waitForAbort(io.interrupted);
+    if (io.stderr.isTTY === true) say(io, "\nstopping; Ctrl-C again ends at once");
+    await vault.close();
+    return exitCodes.done;
+  } catch (error) {
+    return reportFailure(io, error);
+  }
+}
+
+function announce(io: CliIo, config: Config, address: string): void {
+  const storage = blotSecrets(config.storage);
+  if (config.json) io.stdout.write(toJsonLine({ address, pid: process.pid, storage }));
+  else say(io, describeFirstSteps(address, storage));
+}
+
+function describeFirstSteps(address: string, storage: string): string {
+  const at = address.endsWith(":50051") ? "" : ` --address ${address}`;
+  return `Message Vault serves ${address}, with its storage in ${storage}. Ctrl-C stops it.
+
+In another terminal, try:
+  printf 'hello\\nworld\\n' | npm run -s vault -- publish greetings${at}
+  npm run -s vault -- subscribe greetings --follow${at}
+  npm run -s vault -- streams list --long${at}
+`;
+}
+
+function waitForAbort(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

@@ -1,0 +1,37 @@
+import type { ExecutionContext } from "ava";
+import { connect } from "../../src/client.ts";
+import type { ConnectOptions, VaultClient } from "../../src/client.ts";
+import { systemClock } from "../../src/clock.ts";
+import { loadConfig } from "../../src/config.ts";
+import type { Config } from "../../src/config.ts";
+import { silentLog } from "../../src/log.ts";
+import { startVault } from "../../src/server.ts";
+
+/** A vault in this process. */
+export interface TestVault {
+  /** `host:port`. */
+  readonly endpoint: string;
+  /** Ends the vault before the test does. */
+  close(): Promise<void>;
+}
+
+/** Starts a vault in this process, in memory and on a free port unless `settings` say otherwise, for as long as `t`. */
+export async function createVault(t: ExecutionContext, settings: Partial<Config> = {}): Promise<TestVault> {
+  const config = loadConfig({ storage: "memory:", port: 0, shutdownGraceMs: 500, ...settings }, {});
+  const vault = await startVault(config, { clock: systemClock, log: silentLog });
+  let closing: Promise<void> | undefined;
+  const close = () => (closing ??= vault.close());
+  t.teardown(close);
+  return { endpoint: vault.endpoint, close };
+}
+
+/** A client of a vault, for as long as `t`. */
+export function createClient(
+  t: ExecutionContext,
+  vault: { readonly endpoint: string },
+  options: Partial<ConnectOptions> = {},
+): VaultClient {
+  const client = connect({ addresses: [vault.endpoint], ...options });
+  t.teardown(() => client.close());
+  return client;
+}

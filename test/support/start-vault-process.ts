@@ -1,0 +1,41 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { ExecutionContext } from "ava";
+
+/** A vault in a process of its own. */
+export interface VaultProcess {
+  /** `host:port`. */
+  readonly endpoint: string;
+  readonly child: ChildProcess;
+  /** Sends a signal; resolves to the exit code, or the signal's name where that ended it, once the process is gone. */
+  kill(signal: NodeJS.Signals): Promise<number | string | null>;
+}
+
+/** Runs `message-vault serve` on a free port, with more arguments, until it is killed or `t` ends. */
+export async function startVaultProcess(t: ExecutionContext, args: readonly string[] = []): Promise<VaultProcess> {
+  const given = ["src/cli.ts", "serve", "--json", "--port", "0", ...args];
+  const child = spawn(process.execPath, given, { stdio: ["ignore", "pipe", "pipe"] });
+  const exited = new Promise<number | string | null>((resolve) => {
+    child.once("exit", (code, signal) => resolve(code ?? signal));
+  });
+  t.teardown(async () => {
+    child.kill("SIGKILL");
+    await exited;
+  });
+  let errors = "";
+  child.stderr.on("data", (text: Buffer) => (errors = (errors + text.toString()).slice(-10_000)));
+  const line = await Promise.race([
+    new Promise<string>((resolve) => createInterface(child.stdout).once("line", resolve)),
+    exited.then((code) => Promise.reject(new Error(`the vault ended with ${code}: ${errors}`))),
+  ]);
+  const { address } = JSON.parse(line) as { address: string };
+  return {
+    endpoint: address,
+    child,
+    kill(signal) {
+      child.kill(signal);
+      return exited;
+    },
+  };
+}
