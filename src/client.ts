@@ -5,7 +5,7 @@ import { createAdmin } from "./client/admin.ts";
 import type { Admin } from "./client/admin.ts";
 import { encodeBatch } from "./client/batch-builder.ts";
 import type { RecordInput } from "./client/batch-builder.ts";
-import { callBytes, methodPath } from "./client/call.ts";
+import { callBytes } from "./client/call.ts";
 import type { CallContext, CallOptions } from "./client/call.ts";
 import type { SubscribeOptions } from "./client/cursor.ts";
 import type { Delivery } from "./client/delivery.ts";
@@ -21,6 +21,7 @@ import { followStream } from "./client/subscription.ts";
 import { VaultService } from "../gen/messagevault/v1/vault_pb.ts";
 import { silentLog } from "./log.ts";
 import type { Log } from "./log.ts";
+import { methodPath } from "./rpc/handlers.ts";
 
 export type { Admin, ClusterInfo, NodeInfo, StreamPage } from "./client/admin.ts";
 export { encodeBatch } from "./client/batch-builder.ts";

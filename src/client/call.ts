@@ -6,6 +6,7 @@ import type { Clock } from "../clock.ts";
 import { isKind } from "../errors.ts";
 import type { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { methodPath } from "../rpc/handlers.ts";
 import { pause, retryDelayMs } from "./backoff.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
 import { toVaultError } from "./status.ts";
@@ -32,11 +33,6 @@ export interface CallOptions {
 const timeoutMsDefault = 30_000;
 
 type UnaryMethod<I extends DescMessage, O extends DescMessage> = DescMethod & { readonly input: I; readonly output: O };
-
-/** The name of a method on the wire. */
-export function methodPath(method: DescMethod): string {
-  return `/${method.parent.typeName}/${method.name}`;
-}
 
 /** Passes bytes through, where grpc-js asks for a serializer: messages are encoded and decoded outside of it. */
 export function passBytes(bytes: Uint8Array): Buffer {

@@ -1,6 +1,4 @@
 import type { ExecutionContext } from "ava";
-import { connect } from "../../src/client.ts";
-import type { ConnectOptions, VaultClient } from "../../src/client.ts";
 import { systemClock } from "../../src/clock.ts";
 import { loadConfig } from "../../src/config.ts";
 import type { Config } from "../../src/config.ts";
@@ -23,15 +21,4 @@ export async function createVault(t: ExecutionContext, settings: Partial<Config>
   const close = () => (closing ??= vault.close());
   t.teardown(close);
   return { endpoint: vault.endpoint, close };
-}
-
-/** A client of a vault, for as long as `t`. */
-export function createClient(
-  t: ExecutionContext,
-  vault: { readonly endpoint: string },
-  options: Partial<ConnectOptions> = {},
-): VaultClient {
-  const client = connect({ addresses: [vault.endpoint], ...options });
-  t.teardown(() => client.close());
-  return client;
 }
