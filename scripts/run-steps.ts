@@ -53,13 +53,18 @@ async function runFunction(run: () => Promise<void>): Promise<{ ok: boolean; out
   }
 }
 
+const plain = { NO_COLOR: "1", FORCE_COLOR: "0" };
+
 function runCommand(
   [command, ...args]: readonly [string, ...string[]],
   env: Step["env"],
   live: boolean,
 ): Promise<{ ok: boolean; output: string }> {
   const stdio = live ? "inherit" : "pipe";
-  const child = spawn(command, args, { stdio: ["ignore", stdio, stdio], env: { ...process.env, ...env } });
+  const child = spawn(command, args, {
+    stdio: ["ignore", stdio, stdio],
+    env: { ...process.env, ...(live ? {} : plain), ...env },
+  });
   let output = "";
   const collect = (chunk: Buffer) => {
     output += chunk.toString();

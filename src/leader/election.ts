@@ -367,7 +367,8 @@ class Candidate implements Election {
 
   #endTerm(term: Term, reason: string): void {
     if (term.ended.signal.aborted) return;
-    this.#options.log.warn("this node leads no more", { epoch: term.control.epoch, reason });
+    const level = this.#closing.signal.aborted ? "info" : "warn";
+    this.#options.log[level]("this node leads no more", { epoch: term.control.epoch, reason });
     this.#term = undefined;
     term.ended.abort();
     term.claim.end(reason);
