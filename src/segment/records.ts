@@ -7,8 +7,10 @@ export interface Selection {
   readonly fromOffset: bigint;
   /** The offset before which to stop; undefined for none. */
   readonly untilOffset: bigint | undefined;
-  /** At most so many bytes, but for a first record that is larger. */
+  /** At most so many bytes. */
   readonly bytesMax: number;
+  /** Whether the first record is taken even if it is larger than that. */
+  readonly alwaysOne: boolean;
   /** At most so many records. */
   readonly countMax: number;
   /** Only records whose key begins with this; empty for all. */
@@ -44,7 +46,8 @@ export function selectRecords(payload: Buffer, firstOffset: bigint, selection: S
     const bodyStart = cursor.position;
     const end = bodyStart + length;
     if (index >= from && (keyPrefix.length === 0 || keyBeginsWith(payload, bodyStart, end, keyPrefix))) {
-      if (count >= countMax || (count > 0 && bytes + end - start > bytesMax)) break;
+      const fits = bytes + end - start <= bytesMax || (count === 0 && selection.alwaysOne);
+      if (count >= countMax || !fits) break;
       if (start !== pieceEnd) {
         if (pieceStart >= 0) pieces.push(payload.subarray(pieceStart, pieceEnd));
         pieceStart = start;

@@ -51,10 +51,7 @@ export interface SegmentBase {
 
 const sectorBytes = 512;
 
-/**
- * Reads a segment to its end. `checkpoint` is used only if the frame that its last entry names is there.
- * `acknowledged`: a position before which everything is known to be acknowledged, beside the checkpoint's.
- */
+/** Reads a segment to its end. `checkpoint` is used only if the frame that its last entry names is there. */
 export async function recoverSegment(
   source: SegmentSource,
   base: SegmentBase,
@@ -127,7 +124,7 @@ async function checkpointHolds(source: SegmentSource, checkpoint: Checkpoint): P
   );
 }
 
-function stateOf(checkpoint: Checkpoint): ScanState {
+function stateOf(checkpoint: Pick<Checkpoint, "endPosition" | "nextOffset" | "lastTimestamp" | "sealed">): ScanState {
   return {
     position: checkpoint.endPosition,
     nextOffset: checkpoint.nextOffset,
@@ -138,10 +135,18 @@ function stateOf(checkpoint: Checkpoint): ScanState {
   };
 }
 
-type Stop = { kind: "end" } | { kind: "torn" } | { kind: "damage"; resume: ScanState };
+/** Why a walk stopped; behind damage it can go on at `resume`. */
+export type Stop = { kind: "end" } | { kind: "torn" } | { kind: "damage"; resume: ScanState };
 
-/** What the frame at `state.position` is, which does not count. */
-async function judgeStop(source: SegmentSource, state: ScanState, checkpoint: Checkpoint | undefined): Promise<Stop> {
+/**
+ * What the frame at `state.position` is, which does not count. Everything before the end of `checkpoint` is known to be
+ * acknowledged.
+ */
+export async function judgeStop(
+  source: SegmentSource,
+  state: ScanState,
+  checkpoint: Pick<Checkpoint, "endPosition" | "nextOffset" | "lastTimestamp" | "sealed"> | undefined,
+): Promise<Stop> {
   const { position } = state;
   const acknowledged = checkpoint !== undefined && position < checkpoint.endPosition ? checkpoint : undefined;
   const { bytes } = await source.store.read(source.blob, position, lookAheadBytes);
@@ -160,7 +165,7 @@ async function findLater(
   source: SegmentSource,
   position: number,
   bytes: Buffer,
-  acknowledged: Checkpoint | undefined,
+  acknowledged: Pick<Checkpoint, "endPosition"> | undefined,
 ): Promise<Frame | undefined> {
   if (acknowledged === undefined) {
     return findFrame(bytes, position, 1, source.seed, (frame) => frame.commitPosition > position);

@@ -162,6 +162,14 @@ export class Stream implements CommitTarget {
     };
   }
 
+  /** Closes the open segment if its first record is older than the stream's `segmentAgeMs`. */
+  async rollIfAged(): Promise<void> {
+    await this.committer.exclusively(async () => {
+      const log = await this.openLog();
+      if (log.rollDue(0, this.settings)) await log.roll(this.settings);
+    });
+  }
+
   /** Ends the stream's use on this node: `reason` is what readers and writers get from now on. */
   end(reason: VaultError): void {
     this.ending = reason;

@@ -20,8 +20,15 @@ interface Plan {
   readonly untilOffset: bigint | undefined;
   readonly untilTimestamp: number | undefined;
   readonly keyPrefix: Uint8Array;
+  /** A response is sent once it has so many bytes. */
   readonly responseBytes: number;
 }
+
+/**
+ * What a response may have at the most, unless a single record is larger: whole frames are sent up to here, so that
+ * they need not be cut. Half of the 4 MiB that gRPC clients take by default.
+ */
+const responseBytesMax = 2 * 1024 * 1024;
 
 /** Where a subscription stands. */
 interface Progress {
@@ -48,8 +55,9 @@ export async function* subscribe(
   let quietSince = clock.monotonic();
   while (!signal.aborted) {
     stream.assertCurrent();
+    const more = !isOver(stream, plan, progress, clock) && progress.offset < stream.nextOffset;
+    const payload = more ? await collect(stream, plan, progress) : [];
     const over = isOver(stream, plan, progress, clock);
-    const payload = over || progress.offset >= stream.nextOffset ? [] : await collect(stream, plan, progress);
     const caughtUp = progress.offset >= stream.nextOffset;
     const silentMs = clock.monotonic() - quietSince;
     if (payload.length > 0 || first || over || silentMs >= command.heartbeatMs) {
@@ -128,7 +136,7 @@ async function collect(stream: Stream, plan: Plan, progress: Progress): Promise<
       progress.offset = frame.nextOffset;
       continue;
     }
-    const taken = takeFrame(frame, plan, progress, plan.responseBytes - bytes);
+    const taken = takeFrame(frame, plan, progress, responseBytesMax - bytes);
     payload.push(...taken.pieces);
     bytes += taken.bytes;
     if (progress.offset < frame.nextOffset) break;
@@ -139,25 +147,23 @@ async function collect(stream: Stream, plan: Plan, progress: Progress): Promise<
 /** Takes a frame whole where all of it is wanted, without a look at its records; else the records that are wanted. */
 function takeFrame(frame: Frame, plan: Plan, progress: Progress, room: number): { pieces: Uint8Array[]; bytes: number } {
   const { untilOffset, keyPrefix } = plan;
-  const whole =
+  const all =
     frame.firstOffset === progress.offset &&
     keyPrefix.length === 0 &&
     frame.recordCount <= progress.remaining &&
-    (untilOffset === undefined || frame.nextOffset <= untilOffset) &&
-    (frame.payload.length <= room || (frame.recordCount === 1 && room === plan.responseBytes));
-  if (whole) {
+    (untilOffset === undefined || frame.nextOffset <= untilOffset);
+  if (all && frame.payload.length <= room) {
     progress.offset = frame.nextOffset;
     progress.remaining -= frame.recordCount;
     return { pieces: frame.payload.length > 0 ? [frame.payload] : [], bytes: frame.payload.length };
   }
-  // A frame that is larger than what room is left waits for the next response, unless it must be cut anyway.
-  if (frame.payload.length <= plan.responseBytes && room < frame.payload.length && frame.firstOffset === progress.offset) {
-    return { pieces: [], bytes: 0 };
-  }
+  // What would have to be cut only because others came first begins the next response.
+  if (all && room < responseBytesMax) return { pieces: [], bytes: 0 };
   const selected = selectRecords(frame.payload, frame.firstOffset, {
     fromOffset: progress.offset,
     untilOffset,
     bytesMax: room,
+    alwaysOne: room === responseBytesMax,
     countMax: progress.remaining,
     keyPrefix,
   });

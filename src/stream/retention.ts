@@ -1,0 +1,152 @@
+/**
+ * Retention: what is older than a stream's age limit, or beyond its bytes, goes, in whole segments and without being
+ * asked. The leader looks at one page of the listing at a time and opens a stream only where there is something to do.
+ * It also removes what a deletion that was cut short has left behind.
+ */
+import type { BlobEntry } from "../blob/blob-store.ts";
+import { sleep } from "../clock.ts";
+import { incarnationSeed, readHeader, headerBytes } from "../segment/format.ts";
+import { loadSealed } from "../segment/reader.ts";
+import type { StreamSettings } from "./commands.ts";
+import type { Engine } from "./engine.ts";
+import { effectiveSettings, readMetadata, segmentPrefix, type StreamMetadata } from "./metadata.ts";
+import { indexBlob, type ListedSegment, segmentBlob } from "./segment-list.ts";
+import type { Vault } from "./vault.ts";
+
+const pageLimit = 5000;
+const folder = "streams/";
+const blobName = /^streams\/([^/]+)\/([0-9a-f]{32})\/(\d{20})\.(segment|index)$/;
+
+/** One incarnation of a stream, as the listing shows it. */
+interface ListedStream {
+  readonly name: string;
+  readonly incarnation: string;
+  readonly segments: ListedSegment[];
+  /** The first offsets of the segments that have an index. */
+  readonly indexed: Set<bigint>;
+}
+
+/** Sweeps until `signal` is aborted. What fails is logged and tried again in the next round. */
+export async function runRetention(engine: Engine, vault: Vault, signal: AbortSignal): Promise<void> {
+  let from: string | undefined;
+  let carried: ListedStream | undefined;
+  while (!signal.aborted) {
+    await sleep(engine.clock, engine.settings.retentionSweepMs, signal);
+    if (signal.aborted || !leads(engine)) continue;
+    try {
+      const page = await engine.store.list(folder, pageLimit, from);
+      const streams = groupByStream(page.items, carried);
+      // The last stream of a page may go on in the next one.
+      carried = page.next === undefined ? undefined : streams.pop();
+      from = page.next;
+      for (const stream of streams) await sweepStream(engine, vault, stream, page.date);
+    } catch (error) {
+      engine.log.warn("retention sweep failed", { error });
+      from = carried = undefined;
+    }
+  }
+}
+
+function leads(engine: Engine): boolean {
+  try {
+    engine.leadership.fence();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function groupByStream(items: readonly BlobEntry[], carried: ListedStream | undefined): ListedStream[] {
+  const streams = carried === undefined ? [] : [carried];
+  for (const item of items) {
+    const [, name, incarnation, digits, kind] = blobName.exec(item.name) ?? [];
+    if (name === undefined || incarnation === undefined || digits === undefined) continue;
+    let stream = streams.at(-1);
+    if (stream?.name !== name || stream.incarnation !== incarnation) {
+      stream = { name, incarnation, segments: [], indexed: new Set() };
+      streams.push(stream);
+    }
+    const firstOffset = BigInt(digits);
+    if (kind === "index") stream.indexed.add(firstOffset);
+    else stream.segments.push(listedSegment(segmentPrefix(name, incarnation), firstOffset));
+  }
+  return streams;
+}
+
+function listedSegment(prefix: string, firstOffset: bigint): ListedSegment {
+  return { firstOffset, blob: segmentBlob(prefix, firstOffset), indexBlob: indexBlob(prefix, firstOffset), indexed: true };
+}
+
+async function sweepStream(engine: Engine, vault: Vault, listed: ListedStream, date: number): Promise<void> {
+  const known = await readMetadata(engine.store, listed.name);
+  if (known?.metadata.incarnation !== listed.incarnation) {
+    await removeOrphans(engine, listed);
+    return;
+  }
+  const settings = effectiveSettings(known.metadata.settings, engine.settings.streamDefaults);
+  await rollIfAged(engine, vault, listed, settings, date);
+  const start = await retainedStart(engine, listed, known.metadata, settings, date);
+  const second = listed.segments[1];
+  // Without an index of the second the first cannot go: see `removeSegment`.
+  if (second === undefined || second.firstOffset > start || !listed.indexed.has(second.firstOffset)) return;
+  engine.log.info("retention", { stream: listed.name, startOffset: String(start) });
+  await vault.moveStart(await vault.open(listed.name, false), start);
+}
+
+/** A stream's metadata is made before its segments and removed before them: without it they belong to nobody. */
+async function removeOrphans(engine: Engine, listed: ListedStream): Promise<void> {
+  engine.log.info("removing what a deletion left", { stream: listed.name, incarnation: listed.incarnation });
+  for (const segment of listed.segments) {
+    await engine.store.remove(segment.indexBlob);
+    await engine.store.remove(segment.blob);
+  }
+}
+
+/** A quiet stream's open segment is closed when it is old, as only closed ones are freed. */
+async function rollIfAged(
+  engine: Engine,
+  vault: Vault,
+  listed: ListedStream,
+  settings: StreamSettings,
+  date: number,
+): Promise<void> {
+  const last = listed.segments.at(-1);
+  if (last === undefined || (settings.retentionAgeMs === 0 && settings.retentionBytes === 0)) return;
+  const { bytes } = await engine.store.read(last.blob, 0, headerBytes);
+  const { timestamp } = readHeader(bytes, 0);
+  if (timestamp === 0 || date - timestamp < settings.segmentAgeMs) return;
+  const stream = await vault.open(listed.name, false);
+  await stream.rollIfAged();
+}
+
+/** The offset at which the stream begins when retention has been applied. */
+async function retainedStart(
+  engine: Engine,
+  listed: ListedStream,
+  metadata: StreamMetadata,
+  settings: StreamSettings,
+  date: number,
+): Promise<bigint> {
+  const { retentionAgeMs, retentionBytes } = settings;
+  let start = metadata.startOffset;
+  if (retentionAgeMs === 0 && retentionBytes === 0) return start;
+  const sealed = listed.segments.slice(0, -1);
+  let bytesBehind = 0;
+  for (let at = sealed.length - 1; at >= 0; at--) {
+    const segment = await loadListed(engine, listed, sealed[at]!);
+    const expired = retentionAgeMs > 0 && date - segment.lastTimestamp > retentionAgeMs;
+    const surplus = retentionBytes > 0 && bytesBehind >= retentionBytes;
+    if (expired || surplus) {
+      const next = listed.segments[at + 1]!.firstOffset;
+      if (next > start) start = next;
+      break;
+    }
+    bytesBehind += segment.endPosition;
+  }
+  return start;
+}
+
+function loadListed(engine: Engine, listed: ListedStream, segment: ListedSegment) {
+  const source = { store: engine.store, blob: segment.blob, seed: incarnationSeed(listed.incarnation) };
+  return loadSealed(source, listed.incarnation, segment.firstOffset, segment.indexBlob, engine.caches);
+}
