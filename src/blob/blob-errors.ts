@@ -16,16 +16,15 @@ export function etagConflict(name: string, cause?: unknown): VaultError {
   return new VaultError("conflict", message, { resource: name, condition: "etag" }, cause);
 }
 
-/** `conflict` (sequenceNumber): the page blob's sequence number is not the fence's epoch. */
-export function sequenceConflict(name: string, epoch: number, found?: number, cause?: unknown): VaultError {
-  const message = `blob ${name} is not owned by epoch ${epoch}${found === undefined ? "" : ` but by ${found}`}`;
-  const detail = { resource: name, condition: "sequenceNumber" } as const;
-  return new VaultError(
-    "conflict",
-    message,
-    found === undefined ? detail : { ...detail, found: { sequenceNumber: `${found}` } },
-    cause,
-  );
+/** `conflict` (sequenceNumber): the page blob's sequence number is not `epoch` but `found`, where that is known. */
+export function sequenceConflict(name: string, epoch?: number, found?: number, cause?: unknown): VaultError {
+  const owner = found === undefined ? "another epoch" : `epoch ${found}`;
+  const detail = {
+    resource: name,
+    condition: "sequenceNumber",
+    ...(found === undefined ? {} : { found: { sequenceNumber: `${found}` } }),
+  } as const;
+  return new VaultError("conflict", `blob ${name} is owned by ${owner}, not by ${epoch ?? "this one"}`, detail, cause);
 }
 
 /** `conflict` (lease): the lease does not allow it; `reason` completes "blob NAME ...". */

@@ -1,0 +1,70 @@
+/** Which container, by which credentials, over which connections. */
+import http from "node:http";
+import https from "node:https";
+import { AnonymousCredential, ContainerClient, newPipeline } from "@azure/storage-blob";
+import type { StoragePipelineOptions } from "@azure/storage-blob";
+import { VaultError } from "../errors.ts";
+import { withoutSecrets } from "./azure-errors.ts";
+
+/**
+ * A container: by a connection string of its account and its name, or by its URL. A URL with a SAS is used as it is; one
+ * without takes the identity that DefaultAzureCredential finds.
+ */
+export type AzureTarget = { readonly connectionString: string; readonly container: string } | { readonly url: string };
+
+/** Clients of one container. */
+export interface AzureContainer {
+  /** For segments and metadata. */
+  readonly data: ContainerClient;
+  /** For the control blob: over connections of its own, so that a lease is not lost behind a queue of writes. */
+  readonly control: ContainerClient;
+  /** The container's URL without a SAS. */
+  readonly url: string;
+  /** Closes the connections. */
+  close(): void;
+}
+
+const controlSocketsMax = 4;
+
+type AgentOptions = StoragePipelineOptions & { agent: http.Agent };
+
+/** Makes the clients; sends nothing. Throws `invalid` for what is no target. `socketsMax` bounds the connections. */
+export async function connectContainer(target: AzureTarget, socketsMax: number): Promise<AzureContainer> {
+  const agents: http.Agent[] = [];
+  function options(maxSockets: number): AgentOptions {
+    const secure = "url" in target ? target.url.startsWith("https:") : !/(^|;)\w+=http:/i.test(target.connectionString);
+    const settings = { keepAlive: true, maxSockets, maxFreeSockets: maxSockets };
+    const agent = secure ? new https.Agent(settings) : new http.Agent(settings);
+    agents.push(agent);
+    // An attempt may be carried out after its retry (docs/format.md): what is sent again is decided above.
+    return { agent, retryOptions: { maxTries: 1 } };
+  }
+  try {
+    const connect = "url" in target ? await connectorOf(target.url) : connectorOfString(target);
+    const data = connect(options(socketsMax));
+    const control = connect(options(controlSocketsMax));
+    const url = data.url.split("?", 1)[0] ?? data.url;
+    return { data, control, url, close: () => agents.forEach((agent) => agent.destroy()) };
+  } catch (error) {
+    if (error instanceof VaultError) throw error;
+    const reason = withoutSecrets(error instanceof Error ? error.message : String(error));
+    throw new VaultError("invalid", `not an Azure container or connection string: ${reason}`);
+  }
+}
+
+type Connect = (options: AgentOptions) => ContainerClient;
+
+function connectorOfString(target: { connectionString: string; container: string }): Connect {
+  return (options) => new ContainerClient(target.connectionString, target.container, options);
+}
+
+async function connectorOf(url: string): Promise<Connect> {
+  const { searchParams } = new URL(url);
+  if (searchParams.has("sig")) {
+    return (options) => new ContainerClient(url, newPipeline(new AnonymousCredential(), options));
+  }
+  // Loading it takes a quarter of a second: only where it is needed.
+  const { DefaultAzureCredential } = await import("@azure/identity");
+  const credential = new DefaultAzureCredential();
+  return (options) => new ContainerClient(url, newPipeline(credential, options));
+}

@@ -1,0 +1,96 @@
+/**
+ * The store on Azure Blob Storage, and on its emulator Azurite.
+ *
+ * Invariants:
+ * - A change is sent once. The SDK repeats nothing; a change whose outcome is not known is `indeterminate`, and whoever
+ *   asked for it opens again. Reads are repeated a few times (azure-requests.ts).
+ * - Conditions are Azure's own, judged where the change is applied; nothing is remembered here but the sizes of page
+ *   blobs, for the limits that the emulator does not keep.
+ * - No message, cause or description holds a key or a signature.
+ */
+import type { Clock } from "../clock.ts";
+import { isKind, VaultError } from "../errors.ts";
+import { controlOperations } from "./azure-control.ts";
+import type { AzureContext } from "./azure-operations.ts";
+import { blockOperations, commonOperations, createKnownBlobs, pageOperations } from "./azure-operations.ts";
+import type { AzureLimits } from "./azure-requests.ts";
+import { createAzureRequests } from "./azure-requests.ts";
+import type { AzureTarget } from "./azure-target.ts";
+import { connectContainer } from "./azure-target.ts";
+import type { BlobStore } from "./blob-store.ts";
+
+/** The limits of a store on Azure. */
+export interface AzureStoreSettings extends AzureLimits {
+  /** How many connections are kept for segments and metadata; requests beyond that wait. */
+  readonly socketsMax: number;
+  /** How many blobs' clients and sizes are remembered. */
+  readonly knownBlobsMax: number;
+}
+
+/** The limits where none are given. */
+export const azureStoreDefaults: AzureStoreSettings = {
+  requestTimeoutMs: 30_000,
+  leaseTimeoutMs: 5_000,
+  readAttemptsMax: 3,
+  readRetryDelayMs: 200,
+  socketsMax: 64,
+  knownBlobsMax: 4_096,
+};
+
+/**
+ * Opens a container, which is made if it is missing and the credentials allow that. Throws `invalid` for an account with
+ * hierarchical namespace, which has no page blobs, and `denied`, `unauthenticated`, `unavailable`, `notFound`.
+ */
+export async function openAzureStore(
+  target: AzureTarget,
+  clock: Clock,
+  settings: Partial<AzureStoreSettings> = {},
+): Promise<BlobStore> {
+  const limits = { ...azureStoreDefaults, ...settings };
+  const container = await connectContainer(target, limits.socketsMax);
+  const requests = createAzureRequests(clock, limits);
+  const blobs = createKnownBlobs(container, limits.knownBlobsMax);
+  const context = { container, requests, blobs };
+  try {
+    await refuseHierarchicalNamespace(context);
+    await ensureContainer(context);
+  } catch (error) {
+    container.close();
+    throw error;
+  }
+  return {
+    description: `azure:${container.url}`,
+    ...pageOperations(context),
+    ...blockOperations(context),
+    ...commonOperations(context),
+    ...controlOperations(context),
+    async close() {
+      container.close();
+    },
+  };
+}
+
+async function refuseHierarchicalNamespace({ container, requests }: AzureContext): Promise<void> {
+  try {
+    const account = await requests.probe("", (abortSignal) => container.data.getAccountInfo({ abortSignal }));
+    if (account.isHierarchicalNamespaceEnabled !== true) return;
+  } catch (error) {
+    // Not every SAS or role may ask. Such an account then refuses the first page blob.
+    if (isKind(error, "denied", "invalid", "notFound")) return;
+    throw error;
+  }
+  const message = `${container.url}: the account has a hierarchical namespace, and so no page blobs: use an account without`;
+  throw new VaultError("invalid", message);
+}
+
+async function ensureContainer({ container, requests }: AzureContext): Promise<void> {
+  try {
+    await requests.control("", (abortSignal) => container.data.createIfNotExists({ abortSignal }));
+  } catch (error) {
+    if (!isKind(error, "denied", "unauthenticated", "indeterminate")) throw error;
+    // A SAS of a container may not make one. Whether it is there and may be listed shows at once.
+    await requests.read("", (abortSignal) =>
+      container.data.listBlobsFlat({ abortSignal }).byPage({ maxPageSize: 1 }).next(),
+    );
+  }
+}
