@@ -7,8 +7,8 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { existsSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -57,14 +57,18 @@ async function install() {
 
 /** Runs a command with the machine's own Node, as npm ci takes away the one in node_modules that it may run on. */
 function run(command, args) {
-  const own = join("node_modules", ".bin");
-  const path = (process.env.PATH ?? "").split(delimiter).filter((directory) => !directory.endsWith(own));
+  const own = realPath(join(root, "node_modules", ".bin"));
+  const path = (process.env.PATH ?? "").split(delimiter).filter((directory) => realPath(directory) !== own);
   const env = { ...process.env, PATH: path.join(delimiter) };
   const child = spawn(command, args, { cwd: root, env, stdio: ["ignore", 2, 2], shell: process.platform === "win32" });
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code, signal) => resolve(code ?? signal));
   });
+}
+
+function realPath(directory) {
+  return existsSync(directory) ? realpathSync(directory) : resolve(directory);
 }
 
 function say(text) {
