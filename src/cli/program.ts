@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import packageJson from "../../package.json" with { type: "json" };
 import { createBenchCommand } from "./bench.ts";
 import { createCheckStorageCommand } from "./check-storage.ts";
 import { createClusterCommand } from "./cluster.ts";
@@ -37,6 +38,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
 
 function createProgram(io: CliIo, finish: (code: number) => void): Command {
   const program = new Command("message-vault")
+    .version(packageJson.version, "-V, --version", "print the version")
     .description("Publish-subscribe with replay on page blobs: runs a vault, and talks to one.")
     .addHelpText("after", examples);
   const creators = [

@@ -54,9 +54,17 @@ export function createPublishCommand(io: CliIo, finish: (code: number) => void):
     .option("--value-field <name>", "json: the field that becomes the value (default: the whole line)")
     .option("--header-field <name>", "json: a field that becomes a header of its name; may be repeated", collect)
     .option("--time-field <name>", "json: the field that becomes the event time: RFC 3339, or a number since 1970")
-    .option("--batch-bytes <size>", "send a batch once it has so many bytes", parseSize, 1024 * 1024)
+    .addOption(
+      new Option("--batch-bytes <size>", "send a batch once it has so many bytes")
+        .argParser(parseSize)
+        .default(1024 * 1024, "1 MiB"),
+    )
     .option("--batch-records <count>", "send a batch once it has so many records", parsePositive, 10_000)
-    .option("--linger <duration>", "send a batch so long after its first record", parseDelay, 5)
+    .addOption(
+      new Option("--linger <duration>", "send a batch so long after its first record")
+        .argParser(parseDelay)
+        .default(5, "5 ms"),
+    )
     .option("--producer-id <id>", "who publishes (default: a new id)")
     .option("--json", "print the summary as JSON on standard output")
     .addHelpText("after", examples);

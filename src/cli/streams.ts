@@ -1,5 +1,5 @@
 import { createInterface } from "node:readline/promises";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type { VaultClient } from "../client.ts";
 import { VaultError } from "../errors.ts";
 import type { SettingsChange, StreamInfo, TrimPoint } from "../stream/commands.ts";
@@ -210,7 +210,11 @@ function createSegments(io: CliIo, finish: (code: number) => void): Command {
     "  $ message-vault streams segments orders --json\n",
   )
     .argument("<stream>", "the stream's name")
-    .option("--from <offset>", "only segments with this offset or later ones", parseOffset, 0n)
+    .addOption(
+      new Option("--from <offset>", "only segments with this offset or later ones")
+        .argParser(parseOffset)
+        .default(0n, "0"),
+    )
     .action(async (name: string, options: SegmentsOptions) => {
       finish(await withClient(io, options, (client) => listSegments(io, client, name, options)));
     });
