@@ -38,7 +38,7 @@ export function scanStart(firstOffset: bigint, timestamp: number): ScanState {
  * does not count: whose checksum, next offset, time, commit or epoch does not hold. `end`: where to stop at the latest.
  */
 export async function* scanFrames(source: SegmentSource, state: ScanState, end = Infinity): AsyncGenerator<Frame> {
-  let window = Buffer.alloc(0);
+  let window: Buffer = Buffer.alloc(0);
   let windowStart = state.position;
   let windowFull = true;
   while (!state.sealed && state.position < end) {

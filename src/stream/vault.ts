@@ -171,6 +171,16 @@ export class Vault implements VaultApi {
     return stream;
   }
 
+  /**
+   * Lets go of every stream, because this node does not lead any more: another may change them from now on. What was
+   * sent to storage has an unknown outcome, subscriptions end.
+   */
+  abandon(): void {
+    const reason = new VaultError("unavailable", "this node does not lead any more; try again", { retryAfterMs });
+    for (const opening of this.streams.values()) opening.then((stream) => stream.end(reason)).catch(() => undefined);
+    this.streams.clear();
+  }
+
   /** Answers what is pending and closes every stream. */
   async close(): Promise<void> {
     const open = await Promise.allSettled(this.streams.values());

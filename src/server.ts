@@ -1,0 +1,174 @@
+/**
+ * The composition root: opens a vault from the bottom up, storage first, and closes it from the top down. The one file
+ * that sees every layer.
+ */
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import packageJson from "../package.json" with { type: "json" };
+import { type BlobStore, writeBytesMax } from "./blob/blob-store.ts";
+import { openStore } from "./blob/open-store.ts";
+import type { Clock } from "./clock.ts";
+import type { Config } from "./config.ts";
+import { type Election, startElection } from "./leader/election.ts";
+import { createTcpProbe } from "./leader/probe.ts";
+import type { Log } from "./log.ts";
+import { type ClusterView, createClusterHandlers } from "./rpc/cluster-service.ts";
+import { createGrpcServer, type GrpcServer } from "./rpc/grpc-server.ts";
+import { createHealth, type Health } from "./rpc/health.ts";
+import { createReflection } from "./rpc/reflection.ts";
+import { createStreamHandlers } from "./rpc/stream-service.ts";
+import { createVaultHandlers } from "./rpc/vault-service.ts";
+import { ByteCache } from "./segment/byte-cache.ts";
+import { batchBytesMax } from "./segment/commit.ts";
+import type { Engine } from "./stream/engine.ts";
+import { runRetention } from "./stream/retention.ts";
+import { TailBudget } from "./stream/tail-cache.ts";
+import { Vault } from "./stream/vault.ts";
+
+/** What a vault takes from outside. */
+export interface VaultPorts {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A vault that serves. */
+export interface RunningVault {
+  /** Where clients reach it: host:port. */
+  readonly endpoint: string;
+  /** Answers what is pending, ends subscriptions, gives the lease back and closes storage. */
+  close(): Promise<void>;
+}
+
+/** How long a start waits to learn who leads before it serves all the same. */
+const firstLookMs = 2000;
+
+/** Opens storage, listens, takes part in the election, and serves. Throws a VaultError that says what to do. */
+export async function startVault(config: Config, { clock, log }: VaultPorts): Promise<RunningVault> {
+  const store = await openStore(config.storage, clock, log);
+  try {
+    return await serve(config, clock, log, store);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function serve(config: Config, clock: Clock, log: Log, store: BlobStore): Promise<RunningVault> {
+  const server = createGrpcServer(await serverSettings(config), clock, log);
+  const bound = await server.listen(`${config.host}:${config.port}`);
+  const endpoint = config.advertisedEndpoint ?? reachable(bound);
+  const nodeId = clock.id();
+  try {
+    const election = await elect(config, clock, log, store, nodeId, endpoint);
+    const engine = createEngine(config, clock, log, store, election);
+    const vault = new Vault(engine);
+    const health = createHealth();
+    addServices(server, config, vault, health, { nodeId, endpoint, version: packageJson.version, election });
+    const stopping = new AbortController();
+    const following = followElection(election, vault, health, stopping.signal);
+    const sweeping = runRetention(engine, vault, stopping.signal);
+    await firstLook(election, clock);
+    return {
+      endpoint,
+      async close() {
+        stopping.abort();
+        health.setServing(false);
+        health.setPublishing(false);
+        await server.drain(config.shutdownGraceMs);
+        await vault.close();
+        await Promise.all([following, sweeping]);
+        await election.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await server.drain(0);
+    throw error;
+  }
+}
+
+async function serverSettings(config: Config) {
+  const { tlsCert, tlsKey } = config;
+  const files = tlsCert === undefined || tlsKey === undefined ? [] : [readFile(tlsCert), readFile(tlsKey)];
+  const [certificate, key] = await Promise.all(files);
+  const tls = certificate === undefined || key === undefined ? undefined : { certificate, key };
+  const { callsMax, callsPerConnectionMax, connectionAgeMsMax, connectionAgeGraceMs } = config;
+  return {
+    callsMax,
+    callsPerConnectionMax,
+    tls,
+    connectionAgeMsMax: connectionAgeMsMax === 0 ? undefined : connectionAgeMsMax,
+    connectionAgeGraceMs,
+  };
+}
+
+function elect(
+  config: Config,
+  clock: Clock,
+  log: Log,
+  store: BlobStore,
+  nodeId: string,
+  endpoint: string,
+): Promise<Election> {
+  const { leaseSeconds, renewMs, electionPollMs: pollMs, clockSkewMsMax, probeTimeoutMs } = config;
+  const settings = { leaseSeconds, renewMs, pollMs, clockSkewMsMax };
+  return startElection({ store, clock, log, nodeId, endpoint, settings, probe: createTcpProbe(clock, probeTimeoutMs) });
+}
+
+function createEngine(config: Config, clock: Clock, log: Log, store: BlobStore, election: Election): Engine {
+  const { segmentBytes, segmentAgeMs, retentionAgeMs, retentionBytes, producerWindowMs } = config;
+  return {
+    store,
+    clock,
+    log,
+    leadership: election,
+    settings: {
+      ...config,
+      streamDefaults: { segmentBytes, segmentAgeMs, retentionAgeMs, retentionBytes, producerWindowMs },
+    },
+    caches: {
+      blocks: new ByteCache(config.readCacheBytes, config.readsInFlightMax),
+      indexes: new ByteCache(config.indexCacheBytes, config.readsInFlightMax),
+      blockBytes: config.readBytes,
+      readAheadBlocks: Math.ceil(config.readAheadBytes / config.readBytes),
+    },
+    tailBudget: new TailBudget(config.tailCacheBytes),
+  };
+}
+
+/** Tells health and streams when this node begins or ends to lead. */
+async function followElection(election: Election, vault: Vault, health: Health, signal: AbortSignal): Promise<void> {
+  let led = false;
+  for await (const { role } of election.changes(signal)) {
+    const leads = role === "leader";
+    health.setPublishing(leads);
+    health.setServing(leads);
+    if (led && !leads) vault.abandon();
+    led = leads;
+  }
+}
+
+/** Waits until it is known who leads: at most `firstLookMs`. */
+async function firstLook(election: Election, clock: Clock): Promise<void> {
+  const enough = new AbortController();
+  const timer = clock.timer(firstLookMs, () => enough.abort());
+  for await (const { leader } of election.changes(enough.signal)) {
+    if (leader !== undefined) break;
+  }
+  timer.cancel();
+}
+
+/** An address that stands for all addresses is no place to send others to. */
+function reachable(bound: string): string {
+  return bound.replace(/^(0\.0\.0\.0|\[::\])(?=:\d+$)/, hostname());
+}
+
+function addServices(server: GrpcServer, config: Config, vault: Vault, health: Health, cluster: ClusterView): void {
+  const { recordBytesMax, keyBytesMax, commitBytesMax } = config;
+  const limits = { recordBytesMax, keyBytesMax, batchBytesMax: batchBytesMax - (writeBytesMax - commitBytesMax) };
+  server.addHandlers(createVaultHandlers(vault, limits));
+  server.addHandlers(createStreamHandlers(vault));
+  server.addHandlers(createClusterHandlers(cluster));
+  server.addLibraryService(health.service);
+  server.addLibraryService(createReflection([health.service]));
+}
