@@ -169,6 +169,6 @@ function addServices(server: GrpcServer, config: Config, vault: Vault, health: H
   server.addHandlers(createVaultHandlers(vault, limits));
   server.addHandlers(createStreamHandlers(vault));
   server.addHandlers(createClusterHandlers(cluster));
-  server.addLibraryService(health.service);
-  server.addLibraryService(createReflection([health.service]));
+  server.addLibraryService(health);
+  server.addLibraryService(createReflection());
 }
