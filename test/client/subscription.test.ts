@@ -115,14 +115,10 @@ test("subscription - a slow reader is no missed heartbeat, and holds the vault b
 });
 
 test("subscription - what the vault refuses is thrown at once", async (t) => {
-  const vault = await createScriptedVault(t, {
-    subscribe: [
-      async function* () {
-        throw new VaultError("outOfRange", "too early", { found: { firstOffset: "5" } });
-        yield {};
-      },
-    ],
-  });
+  const refuse = () => {
+    throw new VaultError("outOfRange", "too early", { found: { firstOffset: "5" } });
+  };
+  const vault = await createScriptedVault(t, { subscribe: [refuse] });
   const error = await t.throwsAsync(collect(createClient(t, vault).subscribe({ stream: "s" })));
   t.true(isKind(error, "outOfRange"));
 });

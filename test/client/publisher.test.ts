@@ -1,0 +1,114 @@
+import type { ExecutionContext } from "ava";
+import test from "ava";
+import { isKind, VaultError } from "../../src/errors.ts";
+import { createClient } from "../support/create-client.ts";
+import { answer, createScriptedVault } from "../support/create-scripted-vault.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+interface Seen {
+  readonly values: string[];
+  readonly expectedOffset: bigint | undefined;
+}
+
+async function createCollector(t: ExecutionContext) {
+  const seen: Seen[] = [];
+  const vault = await createScriptedVault(t, {
+    publishStream: [
+      async function* (requests) {
+        for await (const request of requests) {
+          const values = request.records.map(({ value }) => Buffer.from(value).toString());
+          seen.push({ values, expectedOffset: request.expectedOffset });
+          if (values.includes("bad")) throw new VaultError("invalid", "bad record");
+          yield answer(request);
+        }
+      },
+    ],
+  });
+  return { client: createClient(t, vault), seen };
+}
+
+test("publisher - collects records into batches by count, and flush sends the rest", async (t) => {
+  const { client, seen } = await createCollector(t);
+  const publisher = client.publisher("s", { batchRecords: 2, lingerMs: 60_000 });
+  for (const value of ["a", "b", "c"]) await publisher.add({ value });
+  await publisher.flush();
+  t.deepEqual(
+    seen.map(({ values }) => values),
+    [["a", "b"], ["c"]],
+  );
+  await publisher.close();
+});
+
+test("publisher - collects records into batches by size", async (t) => {
+  const { client, seen } = await createCollector(t);
+  const publisher = client.publisher("s", { batchBytes: 1000, lingerMs: 60_000 });
+  for (let i = 0; i < 8; i++) await publisher.add({ value: `${i}`.padEnd(300) });
+  await publisher.close();
+  t.deepEqual(
+    seen.map(({ values }) => values.length),
+    [4, 4],
+  );
+});
+
+test("publisher - a batch that is not full goes out after the linger", async (t) => {
+  const { client, seen } = await createCollector(t);
+  const publisher = client.publisher("s", { lingerMs: 1 });
+  publisher.add({ value: "a" });
+  await waitUntil(() => seen.length === 1, "the batch arrives");
+  t.deepEqual(seen[0]?.values, ["a"]);
+  await publisher.close();
+});
+
+test("publisher - a batch of its own keeps its place between single records", async (t) => {
+  const { client, seen } = await createCollector(t);
+  const publisher = client.publisher("s", { lingerMs: 60_000 });
+  publisher.add({ value: "a" });
+  const receipt = publisher.publish([{ value: "b" }, { value: "c" }]);
+  publisher.add({ value: "d" });
+  await publisher.close();
+  t.is((await receipt).firstOffset, 1n);
+  t.deepEqual(
+    seen.map(({ values }) => values),
+    [["a"], ["b", "c"], ["d"]],
+  );
+});
+
+test("publisher - with an expected offset each batch expects to follow the one before", async (t) => {
+  const { client, seen } = await createCollector(t);
+  const publisher = client.publisher("s", { expectedOffset: 10n });
+  await publisher.publish([{ value: "a" }, { value: "b" }]);
+  await publisher.publish([{ value: "c" }]);
+  t.deepEqual(
+    seen.map(({ expectedOffset }) => expectedOffset),
+    [10n, 12n],
+  );
+  await publisher.close();
+});
+
+test("publisher - what made a batch fail is told to whoever goes on", async (t) => {
+  const { client } = await createCollector(t);
+  const publisher = client.publisher("s");
+  publisher.add({ value: "bad" });
+  t.true(isKind(await t.throwsAsync(publisher.flush()), "invalid"));
+  t.throws(() => publisher.add({ value: "next" }), { message: /bad record/ });
+  await t.throwsAsync(publisher.publish([{ value: "next" }]), { message: /bad record/ });
+  await t.throwsAsync(publisher.close(), { message: /bad record/ });
+});
+
+test("publisher - a record that is too large is refused, and the others go on", async (t) => {
+  const { client, seen } = await createCollector(t);
+  const publisher = client.publisher("s", { lingerMs: 60_000 });
+  publisher.add({ value: "a" });
+  t.true(
+    isKind(
+      t.throws(() => publisher.add({ value: Buffer.alloc(5_000_000) })),
+      "invalid",
+    ),
+  );
+  publisher.add({ value: "b" });
+  await publisher.close();
+  t.deepEqual(
+    seen.map(({ values }) => values),
+    [["a", "b"]],
+  );
+});
