@@ -1,0 +1,129 @@
+/**
+ * PublishStream: requests go to the vault as they come, answers go out in the order of the requests.
+ *
+ * - At most `requestsInFlightMax` requests are handed to the vault and not answered. While that many are, while the
+ *   vault has no room, or while the client does not take its answers, nothing is read, and flow control holds the
+ *   client back.
+ * - The call fails with the first request that fails, and only when all that were handed to the vault behind it are
+ *   settled: then it is known whether one of them may be stored, and the status says so. What was not handed to the
+ *   vault is dropped.
+ * - How the requests end decides nothing: each is published or not as a whole.
+ */
+import { PublishResponseSchema } from "../../gen/messagevault/v1/vault_pb.ts";
+import { isKind, VaultError } from "../errors.ts";
+import type { RecordLimits } from "../segment/batch.ts";
+import type { PublishCommand, PublishResult, VaultApi } from "../stream/commands.ts";
+import { encodeResponse } from "./handlers.ts";
+import { parsePublishRequest } from "./publish-request.ts";
+import { toTimestamp } from "./values.ts";
+
+/** The most requests of one PublishStream call that are handed to the vault and not answered. */
+export const requestsInFlightMax = 256;
+
+/** What came of reading the next request. */
+type Step =
+  | { readonly step: "request"; readonly command: PublishCommand }
+  | { readonly step: "end" }
+  | { readonly step: "failure"; readonly error: unknown };
+
+/** What came of a request. */
+type Outcome =
+  | { readonly step: "answer"; readonly result: PublishResult }
+  | { readonly step: "refusal"; readonly error: unknown };
+
+/** Publishes the requests and yields the encoded answers. Throws the status that the call ends with. */
+export async function* publishAll(
+  vault: VaultApi,
+  limits: RecordLimits,
+  requests: AsyncIterable<Buffer>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const iterator = requests[Symbol.asyncIterator]();
+  const inFlight: Promise<Outcome>[] = [];
+  let reading: Promise<Step> | undefined = readStep(vault, limits, iterator, signal);
+  let failure: unknown;
+  let answered = 0;
+  while (reading !== undefined || inFlight.length > 0) {
+    const next: Step | Outcome = await firstOf(
+      inFlight.length < requestsInFlightMax ? reading : undefined,
+      inFlight[0],
+    );
+    switch (next.step) {
+      case "request":
+        inFlight.push(publish(vault, next.command));
+        reading = readStep(vault, limits, iterator, signal);
+        break;
+      case "answer":
+        inFlight.shift();
+        answered++;
+        yield encodePublishResponse(next.result);
+        break;
+      case "refusal":
+        throw endingOf(next.error, answered, await Promise.all(inFlight.slice(1)));
+      case "failure":
+        failure = next.error;
+        reading = undefined;
+        break;
+      case "end":
+        reading = undefined;
+        break;
+    }
+  }
+  if (failure !== undefined) throw failure;
+}
+
+/** Encodes where a batch was stored. */
+export function encodePublishResponse({ timestamp, ...result }: PublishResult): Uint8Array {
+  return encodeResponse(PublishResponseSchema, { ...result, timestamp: toTimestamp(timestamp) });
+}
+
+/** Reads a request and waits until the vault has room for it. Never rejects. */
+async function readStep(
+  vault: VaultApi,
+  limits: RecordLimits,
+  iterator: AsyncIterator<Buffer>,
+  signal: AbortSignal,
+): Promise<Step> {
+  try {
+    const { done, value } = await iterator.next();
+    if (done === true) return { step: "end" };
+    const command = parsePublishRequest(value, limits);
+    await vault.publishRoom(command.stream, signal);
+    signal.throwIfAborted();
+    return { step: "request", command };
+  } catch (error) {
+    return { step: "failure", error };
+  }
+}
+
+/** Hands a request to the vault. Never rejects. */
+async function publish(vault: VaultApi, command: PublishCommand): Promise<Outcome> {
+  try {
+    return { step: "answer", result: await vault.publish(command) };
+  } catch (error) {
+    return { step: "refusal", error };
+  }
+}
+
+/** At least one of them is there. */
+function firstOf(reading: Promise<Step> | undefined, oldest: Promise<Outcome> | undefined): Promise<Step | Outcome> {
+  if (reading === undefined) return oldest!;
+  return oldest === undefined ? reading : Promise.race([reading, oldest]);
+}
+
+/** The error that the call ends with: the first failure, unless a request behind it may be stored. */
+function endingOf(failure: unknown, answered: number, behind: readonly Outcome[]): unknown {
+  const storedBehind = behind.some((outcome) => outcome.step === "answer" || mayBeStored(outcome.error));
+  if (!storedBehind || mayBeStored(failure) || !(failure instanceof VaultError)) return failure;
+  return new VaultError(
+    "indeterminate",
+    `request ${answered} of the call was not stored, requests behind it may be: ${failure.message}`,
+    { ...failure.detail, found: { ...failure.detail.found, failedRequest: `${answered}`, failure: failure.kind } },
+    failure,
+  );
+}
+
+/** Whether a failed publish leaves open what is stored. An error that is no VaultError says nothing about it. */
+function mayBeStored(error: unknown): boolean {
+  return !(error instanceof VaultError) || isKind(error, "indeterminate");
+}
