@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { runSteps } from "./run-steps.ts";
+import { checkSettingsTable } from "./settings-table.ts";
 
 const releasedApi = "test/golden/api-v1.binpb";
 
@@ -44,6 +45,7 @@ const ok = await runSteps(
     { name: "lint of the API", run: ["buf", "lint"] },
     { name: "API compatible with the released one", run: ["buf", "breaking", "proto", "--against", releasedApi] },
     { name: "generated code up to date", run: checkGenerated },
+    { name: "table of settings up to date", run: checkSettingsTable },
     { name: "architecture", run: ["ava", "test/architecture.test.ts"] },
   ],
   2,
