@@ -2,9 +2,11 @@ import { toBinary } from "@bufbuild/protobuf";
 import type { DescFile } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { ReflectionService } from "@grpc/reflection";
-import { HealthImplementation } from "grpc-health-check";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.ts";
 import { file_google_rpc_status } from "../../gen/google/rpc/status_pb.ts";
+import { file_grpc_health_v1_health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { file_grpc_reflection_v1_reflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
+import { file_grpc_reflection_v1alpha_reflection } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { file_messagevault_v1_cluster } from "../../gen/messagevault/v1/cluster_pb.ts";
 import { file_messagevault_v1_stream } from "../../gen/messagevault/v1/stream_pb.ts";
 import { file_messagevault_v1_vault } from "../../gen/messagevault/v1/vault_pb.ts";
@@ -15,26 +17,26 @@ const files: readonly DescFile[] = [
   file_messagevault_v1_vault,
   file_messagevault_v1_stream,
   file_messagevault_v1_cluster,
+  file_grpc_health_v1_health,
+  file_grpc_reflection_v1_reflection,
+  file_grpc_reflection_v1alpha_reflection,
   file_google_rpc_status,
   file_google_rpc_error_details,
 ];
 
-type Addition = Parameters<Parameters<LibraryService["addToServer"]>[0]["addService"]>;
-
 /**
  * Server reflection, v1 and v1alpha: clients that have nothing but the address learn the API by it. Describes this
- * API, reflection itself and health.
+ * API, the details of its errors, health and reflection itself.
  */
 export function createReflection(): LibraryService {
-  const libraries = [new ReflectionService({}), new HealthImplementation()];
-  const descriptors = [...describeFiles(files), ...libraries.flatMap(describeService)];
+  const descriptors = withImports(files).map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
   // All that the library reads of a package are the descriptors. [@grpc/reflection 1.0.4: ReflectionV1Implementation]
   const format = "Protocol Buffer 3 DescriptorProto";
   return new ReflectionService({ all: { format, type: {}, fileDescriptorProtos: descriptors } });
 }
 
-/** The encoded descriptors of these files and all that they import. */
-function describeFiles(roots: readonly DescFile[]): Buffer[] {
+/** These files and all that they import, each once. */
+function withImports(roots: readonly DescFile[]): DescFile[] {
   const all = new Set<DescFile>();
   const add = (file: DescFile) => {
     if (all.has(file)) return;
@@ -42,17 +44,5 @@ function describeFiles(roots: readonly DescFile[]): Buffer[] {
     file.dependencies.forEach(add);
   };
   roots.forEach(add);
-  return [...all].map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
-}
-
-/** The encoded descriptors that a library's service carries in its definition, where proto-loader puts them. */
-function describeService(library: LibraryService): Buffer[] {
-  const descriptors: Buffer[] = [];
-  const addService = (definition: Addition[0]) => {
-    for (const { requestType } of Object.values(definition) as { requestType?: { fileDescriptorProtos: Buffer[] } }[]) {
-      descriptors.push(...(requestType?.fileDescriptorProtos ?? []));
-    }
-  };
-  library.addToServer({ addService });
-  return descriptors;
+  return [...all];
 }
