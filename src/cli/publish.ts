@@ -195,7 +195,8 @@ function createProgress(io: CliIo, pipeline: Pipeline) {
       const seconds = (clock.monotonic() - startedAt) / 1000;
       const clear = rewrite ? "\r\x1b[K" : "";
       const target = streams.size === 1 ? `stream ${[...streams.keys()][0]}` : describeSome(streams.size, "stream");
-      io.stderr.write(`${clear}published to ${target} and acknowledged: ${describe()}, ${seconds.toFixed(1)} s\n`);
+      const outcome = `published to ${target} and acknowledged: ${describe()}, ${seconds.toFixed(1)} s`;
+      io.stderr.write(`${clear}${recordCount === 0 ? "nothing was published" : outcome}\n`);
       if (!json) return;
       const error = failure === undefined ? {} : { error: describeFailure(failure) };
       const complete = failure === undefined && !io.interrupted.aborted;
