@@ -1,0 +1,104 @@
+/** Real events in, the same events out: record by record, from every kind of start. */
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
+import test from "ava";
+import type { ExecutionContext } from "ava";
+import type { VaultClient } from "../../src/client.ts";
+import { createClient } from "../support/create-client.ts";
+import { createDirectory } from "../support/create-directory.ts";
+import { createVault } from "../support/create-vault.ts";
+import { findGap, readStream } from "../support/read-stream.ts";
+import { verifyStorage } from "../support/verify-storage.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+const file =
+  process.env["MESSAGE_VAULT_TEST_EVENTS"] ??
+  fileURLToPath(new URL("../../../shared/data/commits.jsonl.gz", import.meta.url));
+
+interface Event {
+  readonly stream: string;
+  readonly line: string;
+}
+
+function readEvents(): Event[] {
+  const lines = gunzipSync(readFileSync(file)).toString().trimEnd().split("\n");
+  return lines.map((line) => ({ stream: (JSON.parse(line) as { stream: string }).stream, line }));
+}
+
+/** What every stream must hold. */
+function groupByStream(events: readonly Event[]): Map<string, string[]> {
+  const expected = new Map<string, string[]>();
+  for (const { stream, line } of events) {
+    const lines = expected.get(stream);
+    if (lines === undefined) expected.set(stream, [line]);
+    else lines.push(line);
+  }
+  return expected;
+}
+
+/** Publishes all events over one pipeline, each to its stream, and waits for the acknowledgements. */
+async function publishEvents(client: VaultClient, events: readonly Event[]): Promise<void> {
+  const pipeline = client.pipeline();
+  const publishers = new Map(
+    [...new Set(events.map(({ stream }) => stream))].map((stream) => [
+      stream,
+      client.publisherOn(pipeline, stream, { batchRecords: 500 }),
+    ]),
+  );
+  for (const { stream, line } of events) await publishers.get(stream)!.add({ key: stream, value: line });
+  for (const publisher of publishers.values()) await publisher.close();
+  await pipeline.close();
+}
+
+async function compare(
+  t: ExecutionContext,
+  client: VaultClient,
+  stream: string,
+  expected: readonly string[],
+  first: bigint,
+  start: NonNullable<Parameters<VaultClient["subscribe"]>[0]["start"]>,
+): Promise<void> {
+  const records = await readStream(client, stream, { start });
+  t.is(findGap(records, first), undefined, `${stream} from ${start.at}`);
+  t.is(records.length, expected.length, `${stream} from ${start.at}`);
+  const wrong = records.findIndex(({ value }, at) => Buffer.from(value).toString() !== expected[at]);
+  t.is(wrong, -1, `${stream} from ${start.at}: ${first + BigInt(wrong)} is another record`);
+}
+
+test("real events - are replayed record by record from the start, the middle, and a time between two publishes", async (t) => {
+  if (!existsSync(file)) {
+    t.log(`skipped: there is no ${file}; MESSAGE_VAULT_TEST_EVENTS may name one`);
+    t.pass();
+    return;
+  }
+  t.timeout(120_000);
+  const directory = await createDirectory(t);
+  const storage = `file:${directory}/data`;
+  // Small segments, so that replay crosses many of them.
+  const vault = await createVault(t, { storage, segmentBytes: 1024 ** 2, tailCacheBytes: 1024 ** 2 });
+  const client = createClient(t, vault);
+  const events = readEvents();
+  const half = Math.floor(events.length / 2);
+
+  await publishEvents(client, events.slice(0, half));
+  const between = Date.now() + 1;
+  await waitUntil(() => Date.now() > between, "the clock has moved on");
+  await publishEvents(client, events.slice(half));
+
+  const expected = groupByStream(events);
+  const firstHalf = groupByStream(events.slice(0, half));
+  t.deepEqual((await client.listStreams()).names, [...expected.keys()].toSorted());
+  for (const [stream, lines] of expected) {
+    await compare(t, client, stream, lines, 0n, { at: "earliest" });
+    const middle = BigInt(Math.floor(lines.length / 2));
+    await compare(t, client, stream, lines.slice(Number(middle)), middle, { at: "offset", offset: middle });
+    const before = firstHalf.get(stream)?.length ?? 0;
+    await compare(t, client, stream, lines.slice(before), BigInt(before), { at: "timestamp", timestamp: between });
+  }
+  await vault.close();
+  const report = await verifyStorage(storage);
+  t.deepEqual(report.findings, []);
+  t.is(report.records, BigInt(events.length));
+  t.log(`${events.length} events in ${expected.size} streams and ${report.segments} segments`);
+});
