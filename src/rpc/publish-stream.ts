@@ -42,7 +42,11 @@ export async function* publishAll(
   const inFlight: Promise<Outcome>[] = [];
   let reading: Promise<Step> | undefined = readStep(vault, limits, iterator, signal);
   let failure: unknown;
+  let refused = false;
   let answered = 0;
+  const onRefusal = () => {
+    refused = true;
+  };
   while (reading !== undefined || inFlight.length > 0) {
     const next: Step | Outcome = await firstOf(
       inFlight.length < requestsInFlightMax ? reading : undefined,
@@ -50,8 +54,9 @@ export async function* publishAll(
     );
     switch (next.step) {
       case "request":
-        inFlight.push(publish(vault, next.command));
-        reading = readStep(vault, limits, iterator, signal);
+        // The refusal's turn may come later, when those before it are answered: until then nothing more goes in.
+        if (!refused) inFlight.push(publish(vault, next.command, onRefusal));
+        reading = refused ? undefined : readStep(vault, limits, iterator, signal);
         break;
       case "answer":
         inFlight.shift();
@@ -96,11 +101,12 @@ async function readStep(
   }
 }
 
-/** Hands a request to the vault. Never rejects. */
-async function publish(vault: VaultApi, command: PublishCommand): Promise<Outcome> {
+/** Hands a request to the vault. Never rejects; calls `onRefusal` as soon as the vault refuses. */
+async function publish(vault: VaultApi, command: PublishCommand, onRefusal: () => void): Promise<Outcome> {
   try {
     return { step: "answer", result: await vault.publish(command) };
   } catch (error) {
+    onRefusal();
     return { step: "refusal", error };
   }
 }
