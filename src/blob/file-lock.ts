@@ -2,6 +2,7 @@ import { VaultError } from "../errors.ts";
 
 /** A lock on a directory, held by this process. */
 export interface FileLock {
+  /** Gives it back; harmless when that was done. */
   release(): void;
 }
 
@@ -19,7 +20,11 @@ export async function acquireFileLock(path: string, directory: string): Promise<
       database.close();
       throw error;
     }
-    return { release: () => database.close() };
+    return {
+      release: () => {
+        if (database.isOpen) database.close();
+      },
+    };
   } catch (error) {
     throw lockError(error, directory);
   }
