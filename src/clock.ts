@@ -17,6 +17,8 @@ export interface Clock {
   monotonic(): number;
   /** Calls `run` once after `delayMs` milliseconds. A timer alone does not keep the process alive. */
   timer(delayMs: number, run: () => void): Timer;
+  /** Lets other work go first: resolves when what is ready to run has had its turn. For long loops. */
+  turn(): Promise<void>;
   /** A number from 0 (inclusive) to 1 (exclusive). */
   random(): number;
   /** A new unique id: 32 hexadecimal digits. */
@@ -32,6 +34,7 @@ export const systemClock: Clock = {
     timeout.unref();
     return { cancel: () => clearTimeout(timeout) };
   },
+  turn: () => new Promise((resolve) => setImmediate(resolve)),
   random: () => Math.random(),
   id: () => randomBytes(16).toString("hex"),
 };

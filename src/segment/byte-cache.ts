@@ -27,8 +27,13 @@ export class ByteCache<T> {
       this.entries.set(key, known);
       return known.value;
     }
-    const entry: Entry<T> = { value: this.load(key, read), bytes: 0 };
+    const reading = this.inLine(read);
+    const entry: Entry<T> = { value: reading.then(({ value }) => value), bytes: 0 };
     this.entries.set(key, entry);
+    reading.then(
+      ({ bytes }) => this.keep(key, entry, bytes),
+      () => this.drop(key, entry),
+    );
     return entry.value;
   }
 
@@ -40,23 +45,7 @@ export class ByteCache<T> {
   /** Forgets what is kept under keys that begin with `prefix`. */
   forget(prefix: string): void {
     for (const key of this.entries.keys()) {
-      if (key.startsWith(prefix)) this.drop(key);
-    }
-  }
-
-  private async load(key: string, read: () => Promise<{ value: T; bytes: number }>): Promise<T> {
-    try {
-      const { value, bytes } = await this.inLine(read);
-      const entry = this.entries.get(key);
-      if (entry !== undefined) {
-        entry.bytes = bytes;
-        this.used += bytes;
-        this.evict(key);
-      }
-      return value;
-    } catch (error) {
-      this.drop(key);
-      throw error;
+      if (key.startsWith(prefix)) this.drop(key, this.entries.get(key)!);
     }
   }
 
@@ -72,15 +61,20 @@ export class ByteCache<T> {
     }
   }
 
-  private evict(keep: string): void {
-    for (const key of this.entries.keys()) {
+  private keep(key: string, entry: Entry<T>, bytes: number): void {
+    // It may have been forgotten while it was read.
+    if (this.entries.get(key) !== entry) return;
+    entry.bytes = bytes;
+    this.used += bytes;
+    for (const [other, candidate] of this.entries) {
       if (this.used <= this.bytesMax) return;
-      if (key !== keep && this.entries.get(key)!.bytes > 0) this.drop(key);
+      if (candidate !== entry && candidate.bytes > 0) this.drop(other, candidate);
     }
   }
 
-  private drop(key: string): void {
-    this.used -= this.entries.get(key)?.bytes ?? 0;
+  private drop(key: string, entry: Entry<T>): void {
+    if (this.entries.get(key) !== entry) return;
+    this.used -= entry.bytes;
     this.entries.delete(key);
   }
 }

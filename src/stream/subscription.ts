@@ -67,6 +67,8 @@ export async function* subscribe(
       quietSince = clock.monotonic();
     }
     if (over) return;
+    // A filter that matches nothing reads on and on: others must have their turns.
+    if (more && payload.length === 0) await clock.turn();
     if (caughtUp && progress.offset >= stream.nextOffset && !isOver(stream, plan, progress, clock)) {
       const untilHeartbeat = Math.max(0, command.heartbeatMs - (clock.monotonic() - quietSince));
       await stream.waitForChange(Math.min(untilHeartbeat, untilEnd(plan, clock)), signal);

@@ -55,6 +55,7 @@ export function createClock({ seed = 1, startAt = Date.UTC(2026, 0, 1) } = {}): 
     now: () => startAt + Math.floor(elapsed),
     monotonic: () => elapsed,
     timer,
+    turn: () => new Promise((resolve) => void setImmediate(resolve)),
     random,
     id: () => Array.from({ length: 32 }, () => Math.floor(random() * 16).toString(16)).join(""),
     async advance(ms) {
