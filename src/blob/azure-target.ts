@@ -26,6 +26,9 @@ export interface AzureContainer {
 
 const controlSocketsMax = 4;
 
+/** When an idle connection is closed: sooner than Azure or a firewall forgets it, which a write would end on. */
+const idleSocketMs = 30_000;
+
 type AgentOptions = StoragePipelineOptions & { agent: http.Agent };
 
 /** Makes the clients; sends nothing. Throws `invalid` for what is no target. `socketsMax` bounds the connections. */
@@ -33,7 +36,7 @@ export async function connectContainer(target: AzureTarget, socketsMax: number):
   const agents: http.Agent[] = [];
   function options(maxSockets: number): AgentOptions {
     const secure = "url" in target ? target.url.startsWith("https:") : !/(^|;)\w+=http:/i.test(target.connectionString);
-    const settings = { keepAlive: true, maxSockets, maxFreeSockets: maxSockets };
+    const settings = { keepAlive: true, maxSockets, maxFreeSockets: maxSockets, timeout: idleSocketMs };
     const agent = secure ? new https.Agent(settings) : new http.Agent(settings);
     agents.push(agent);
     // An attempt may be carried out after its retry (docs/format.md): what is sent again is decided above.

@@ -4,6 +4,7 @@ import type { AzureStoreSettings } from "../../src/blob/azure.ts";
 import { openAzureStore } from "../../src/blob/azure.ts";
 import { azuriteConnectionString } from "../../src/blob/azurite.ts";
 import type { BlobStore } from "../../src/blob/blob-store.ts";
+import type { Clock } from "../../src/clock.ts";
 import { systemClock } from "../../src/clock.ts";
 
 /** An Azurite in the test's own process, with its data in memory. */
@@ -13,7 +14,7 @@ export interface TestAzurite {
   /** A storage setting of the vault: the account's connection string with a container of this test. */
   readonly setting: string;
   /** Opens the container, by way of `endpoint` (of a proxy) if one is given. Closed when the test ends. */
-  open(settings?: Partial<AzureStoreSettings>, endpoint?: string): Promise<BlobStore>;
+  open(settings?: Partial<AzureStoreSettings>, endpoint?: string, clock?: Clock): Promise<BlobStore>;
 }
 
 interface Server {
@@ -47,9 +48,9 @@ export async function createAzurite(t: ExecutionContext): Promise<TestAzurite> {
   return {
     endpoint,
     setting: `${azuriteConnectionString(endpoint)}Container=${container}`,
-    async open(settings = {}, through = endpoint) {
+    async open(settings = {}, through = endpoint, clock = systemClock) {
       const target = { connectionString: azuriteConnectionString(through), container };
-      const store = await openAzureStore(target, systemClock, settings);
+      const store = await openAzureStore(target, clock, settings);
       t.teardown(() => store.close());
       return store;
     },
