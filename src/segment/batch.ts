@@ -32,10 +32,10 @@ export interface RecordBatch {
 }
 
 /**
- * What the vault adds to a record at the most: tag (1), offset (1 + 6 bytes: good for 2^42 records), timestamp
- * (2 + 6 + 6). The length's varint comes on top and is counted as it is.
+ * What the vault adds to a record at the most: tag (1), offset (1 + 8 bytes: below 2^53), timestamp (2 + 6 + 6). The
+ * length's varint comes on top and is counted as it is.
  */
-export const recordOverheadBytes = 22;
+export const recordOverheadBytes = 24;
 
 const offsetField = 1;
 const timestampField = 2;
@@ -102,6 +102,8 @@ export class BatchReader {
     let tag = 0;
     try {
       while (cursor.position < end) {
+        // Where the tag itself is malformed, the field is not known.
+        tag = 0;
         tag = cursor.readVarint();
         switch (tag) {
           case 0x1a: // key

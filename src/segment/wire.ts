@@ -19,19 +19,22 @@ export class WireCursor {
     this.end = end;
   }
 
-  /** Reads a varint below 2^53; MalformedError for larger ones. For tags, lengths and small numbers. */
+  /**
+   * Reads a varint below 2^32 of at most 5 bytes: for tags and lengths. MalformedError for others, as other decoders
+   * refuse longer ones though their value be small.
+   */
   readVarint(): number {
     let byte = this.position < this.end ? this.bytes[this.position++]! : truncated();
     if (byte < 0x80) return byte;
     let value = byte & 0x7f;
     let factor = 0x80;
-    for (let i = 1; i < 8; i++) {
+    for (let i = 1; i < 5; i++) {
       byte = this.position < this.end ? this.bytes[this.position++]! : truncated();
       value += (byte & 0x7f) * factor;
-      if (byte < 0x80 && value <= Number.MAX_SAFE_INTEGER) return value;
+      if (byte < 0x80 && value <= 0xffffffff) return value;
       factor *= 0x80;
     }
-    throw new MalformedError("a number is too large");
+    throw new MalformedError("a tag or length is too large");
   }
 
   /** Reads a varint of up to 64 bits. */
