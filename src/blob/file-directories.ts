@@ -82,7 +82,6 @@ export function createDirectories(fileSystem: FileSystem, root: string): Directo
   }
 
   async function children(directory: string): Promise<Child[]> {
-    await settle(directory);
     const found = await fileSystem.readdir(directory).catch((error: unknown) => {
       if (hasCode(error, "ENOENT", "ENOTDIR")) return [];
       throw error;
@@ -97,6 +96,7 @@ export function createDirectories(fileSystem: FileSystem, root: string): Directo
   }
 
   async function* walkIn(directory: string, base: string, prefix: string, from: string): AsyncIterable<FoundFile> {
+    await settle(directory);
     for (const child of await children(directory)) {
       const name = base + child.key;
       if (!child.key.endsWith("/")) {
@@ -107,8 +107,11 @@ export function createDirectories(fileSystem: FileSystem, root: string): Directo
     }
   }
 
-  async function holdsBlob(directory: string, base: string): Promise<boolean> {
-    for await (const _ of walkIn(directory, base, "", "")) return true;
+  /** Without syncing anything: that a folder is named promises nothing of what is in it. */
+  async function holdsBlob(directory: string): Promise<boolean> {
+    for (const child of await children(directory)) {
+      if (!child.key.endsWith("/") || (await holdsBlob(child.path))) return true;
+    }
     return false;
   }
 
@@ -131,10 +134,12 @@ export function createDirectories(fileSystem: FileSystem, root: string): Directo
     walk: (prefix, from) => walkIn(startOf(root, prefix), baseOf(prefix), prefix, from),
     async *folders(prefix, from) {
       const base = baseOf(prefix);
-      for (const child of await children(startOf(root, prefix))) {
+      const start = startOf(root, prefix);
+      await settle(start);
+      for (const child of await children(start)) {
         const name = base + child.key;
         if (!name.endsWith("/") || !name.startsWith(prefix) || name < from) continue;
-        if (await holdsBlob(child.path, name)) yield name.slice(0, -1);
+        if (await holdsBlob(child.path)) yield name.slice(0, -1);
       }
     },
   };
