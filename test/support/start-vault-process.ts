@@ -8,6 +8,8 @@ export interface VaultProcess {
   /** `host:port`. */
   readonly endpoint: string;
   readonly child: ChildProcess;
+  /** What it logged last. */
+  log(): string;
   /** Sends a signal; resolves to the exit code, or the signal's name where that ended it, once the process is gone. */
   kill(signal: NodeJS.Signals): Promise<number | string | null>;
 }
@@ -33,6 +35,7 @@ export async function startVaultProcess(t: ExecutionContext, args: readonly stri
   return {
     endpoint: address,
     child,
+    log: () => errors,
     kill(signal) {
       child.kill(signal);
       return exited;
