@@ -268,7 +268,7 @@ export function commonOperations(
 
     async list(prefix: string, limit: number, from?: string) {
       check.checkListing(prefix, limit);
-      const page = await requests.read(prefix, async (abortSignal) => {
+      const page = await requests.read(`${prefix}*`, async (abortSignal) => {
         return firstPage(container.data.listBlobsFlat({ prefix, abortSignal }).byPage(pageOf(limit, from)));
       });
       const items = [];
@@ -280,7 +280,7 @@ export function commonOperations(
 
     async listFolders(prefix: string, limit: number, from?: string) {
       check.checkListing(prefix, limit);
-      const page = await requests.read(prefix, async (abortSignal) => {
+      const page = await requests.read(`${prefix}*`, async (abortSignal) => {
         const folders = container.data.listBlobsByHierarchy("/", { prefix, abortSignal });
         return firstPage(folders.byPage(pageOf(limit, from)));
       });

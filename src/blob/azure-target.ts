@@ -24,7 +24,7 @@ export interface AzureContainer {
   close(): void;
 }
 
-const controlSocketsMax = 4;
+const controlSocketsMax = 8;
 
 /** When an idle connection is closed: sooner than Azure or a firewall forgets it, which a write would end on. */
 const idleSocketMs = 30_000;

@@ -71,8 +71,9 @@ export async function openAzureStore(
 }
 
 async function refuseHierarchicalNamespace({ container, requests }: AzureContext): Promise<void> {
+  const subject = subjectOf(container.data);
   try {
-    const account = await requests.probe("", (abortSignal) => container.data.getAccountInfo({ abortSignal }));
+    const account = await requests.probe(subject, (abortSignal) => container.data.getAccountInfo({ abortSignal }));
     if (account.isHierarchicalNamespaceEnabled !== true) return;
   } catch (error) {
     // Not every SAS or role may ask. Such an account then refuses the first page blob.
@@ -84,13 +85,19 @@ async function refuseHierarchicalNamespace({ container, requests }: AzureContext
 }
 
 async function ensureContainer({ container, requests }: AzureContext): Promise<void> {
+  const subject = subjectOf(container.data);
   try {
-    await requests.control("", (abortSignal) => container.data.createIfNotExists({ abortSignal }));
+    await requests.control(subject, (abortSignal) => container.data.createIfNotExists({ abortSignal }));
   } catch (error) {
     if (!isKind(error, "denied", "unauthenticated", "indeterminate")) throw error;
     // A SAS of a container may not make one. Whether it is there and may be listed shows at once.
-    await requests.read("", (abortSignal) =>
+    await requests.read(subject, (abortSignal) =>
       container.data.listBlobsFlat({ abortSignal }).byPage({ maxPageSize: 1 }).next(),
     );
   }
+}
+
+/** What messages call the container: they speak of blobs. */
+function subjectOf(client: { containerName: string }): string {
+  return `container ${client.containerName}`;
 }

@@ -159,6 +159,6 @@ export interface BlobStore {
   /** Ends whoever's lease it is at once, if the blob has the version `ifMatch`. `conflict` (etag, or lease: none). */
   breakLease(name: string, ifMatch: Etag): Promise<void>;
 
-  /** Closes connections and files, after the changes that are under way. Nothing but `close` may be called after it. */
+  /** Closes connections and files; for when nothing is under way. Nothing but `close` may be called after it. */
   close(): Promise<void>;
 }

@@ -151,6 +151,18 @@ test("Azure reads - are sent again after a reset, a 500 and half a body", async 
   t.is(await outcomeOf(store.read(name, 0, pageBytes)), "unavailable");
 });
 
+test("Azure reads - begin anew after half a body, not under the first answer's version", async (t) => {
+  const { proxy, store } = await createFaultyStore(t);
+  proxy.inject("cut");
+  const versions: (string | undefined)[] = [];
+  proxy.inject("reset", 1, (request) => {
+    versions.push(request.headers["if-match"]);
+    return false;
+  });
+  await store.read(name, 0, pageBytes);
+  t.deepEqual(versions, [undefined]);
+});
+
 test("Azure open - a host that refuses or is not known is unavailable", async (t) => {
   for (const endpoint of ["http://127.0.0.1:1", "http://no-such-host.invalid"]) {
     const target = { connectionString: azuriteConnectionString(endpoint), container: "test" };

@@ -20,7 +20,7 @@ async function rejectsWith(t: ExecutionContext, kind: ErrorKind, promise: Promis
 
 async function createFailingStore(t: ExecutionContext) {
   const files = createFailingFileSystem();
-  const { store, directory } = await createFileStore(t, { fileSystem: files.fileSystem, openFilesMax: 3 });
+  const { store, directory } = await createFileStore(t, { fileSystem: files.fileSystem, limits: { openFilesMax: 3 } });
   const created = await store.createPages(name, 8 * pageBytes, fence);
   const etag = await store.writePages(name, 0, filledBytes(pageBytes, 1), created, fence);
   return { files, store, directory, etag };
@@ -120,6 +120,31 @@ test("file store - no more files than the limit stay open, however many are used
   t.true(files.openCount() <= 3, `${files.openCount()} files are open`);
   await store.close();
   t.is(files.openCount(), 0);
+});
+
+test("file store - a read that a change overlaps gets a version that nothing else has", async (t) => {
+  const { store, etag } = await createFailingStore(t);
+  const write = store.writePages(name, 0, filledBytes(pageBytes, 2), etag, fence);
+  const read = await store.read(name, 0, pageBytes);
+  const written = await write;
+  t.not(read.etag, etag);
+  t.not(read.etag, written);
+  t.is((await store.read(name, 0, pageBytes)).etag, written);
+});
+
+test("file store - of more blobs than it remembers some get a new version, a leased one never", async (t) => {
+  const { store } = await createFileStore(t, { limits: { knownBlobsMax: 4 } });
+  const etag = await store.createControl("leader", {});
+  await store.acquireLease("leader", "0".repeat(32), 60);
+  const first = await store.put("0", Buffer.from("0"), "always");
+  for (let index = 1; index < 10; index += 1) await store.put(`${index}`, Buffer.from("x"), "always");
+  const leader = await store.properties("leader");
+  t.is(leader?.etag, etag);
+  t.true(leader?.leased);
+  const found = await store.get("0");
+  t.not(found?.etag, first);
+  t.is(found?.bytes.toString(), "0");
+  await rejectsWith(t, "conflict", store.put("0", Buffer.from("1"), { ifMatch: first }));
 });
 
 test("file store - a file that is shorter than its header says reads as zeros behind its end", async (t) => {

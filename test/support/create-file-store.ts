@@ -1,6 +1,7 @@
 import path from "node:path";
 import type { ExecutionContext } from "ava";
 import type { BlobStore } from "../../src/blob/blob-store.ts";
+import type { FileStoreSettings } from "../../src/blob/file.ts";
 import { openFileStore } from "../../src/blob/file.ts";
 import type { FileSystem } from "../../src/blob/file-system.ts";
 import type { Clock } from "../../src/clock.ts";
@@ -16,11 +17,10 @@ export interface TestFileStore {
 /** Opens a file store in a new directory, or in `directory`; both go when the test ends. */
 export async function createFileStore(
   t: ExecutionContext,
-  options: { clock?: Clock; directory?: string; fileSystem?: FileSystem; openFilesMax?: number } = {},
+  options: { clock?: Clock; directory?: string; fileSystem?: FileSystem; limits?: Partial<FileStoreSettings> } = {},
 ): Promise<TestFileStore> {
   const directory = options.directory ?? path.join(await createDirectory(t), "data");
-  const limits = options.openFilesMax === undefined ? {} : { openFilesMax: options.openFilesMax };
-  const store = await openFileStore(directory, options.clock ?? systemClock, options.fileSystem, limits);
+  const store = await openFileStore(directory, options.clock ?? systemClock, options.fileSystem, options.limits);
   t.teardown(() => store.close());
   return { store, directory };
 }
