@@ -44,7 +44,7 @@ const firstLookMs = 2000;
 
 /** Opens storage, listens, takes part in the election, and serves. Throws a VaultError that says what to do. */
 export async function startVault(config: Config, { clock, log }: VaultPorts): Promise<RunningVault> {
-  const store = await openStore(config.storage, clock, log);
+  const store = await openStore(config.storage, clock, log, { openFilesMax: config.openFilesMax });
   try {
     return await serve(config, clock, log, store);
   } catch (error) {

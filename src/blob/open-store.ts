@@ -2,9 +2,15 @@ import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { silentLog } from "../log.ts";
+import type { AzureStoreSettings } from "./azure.ts";
 import type { BlobStore } from "./blob-store.ts";
+import { nodeFileSystem } from "./file-system.ts";
+import type { FileStoreSettings } from "./file.ts";
 import { openFileStore } from "./file.ts";
 import { createMemoryStore } from "./memory.ts";
+
+/** Limits of whichever storage it is; those of others are ignored. */
+export type StorageLimits = Partial<FileStoreSettings & AzureStoreSettings>;
 
 /** The container where a connection string names none. */
 export const containerDefault = "message-vault";
@@ -23,9 +29,15 @@ const containerPattern = /^[a-z0-9](-?[a-z0-9])*$/;
  *
  * Throws `invalid` for anything else, and what opening throws. Azure's SDK is loaded only where it is needed.
  */
-export async function openStore(setting: string, clock: Clock, log: Log = silentLog): Promise<BlobStore> {
+export async function openStore(
+  setting: string,
+  clock: Clock,
+  log: Log = silentLog,
+  limits: StorageLimits = {},
+): Promise<BlobStore> {
   if (setting === "memory:") return createMemoryStore(clock);
-  if (setting.startsWith("file:") && setting.length > 5) return openFileStore(setting.slice(5), clock);
+  if (setting.startsWith("file:") && setting.length > 5)
+    return openFileStore(setting.slice(5), clock, nodeFileSystem, limits);
   if (setting.startsWith("azurite:")) {
     const { openAzuriteStore } = await import("./azurite.ts");
     const location = setting.slice("azurite:".length);
@@ -33,11 +45,11 @@ export async function openStore(setting: string, clock: Clock, log: Log = silent
   }
   if (/^https?:\/\//.test(setting)) {
     const { openAzureStore } = await import("./azure.ts");
-    return openAzureStore({ url: checkContainerUrl(setting) }, clock);
+    return openAzureStore({ url: checkContainerUrl(setting) }, clock, limits);
   }
   if (/(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i.test(setting)) {
     const { openAzureStore } = await import("./azure.ts");
-    return openAzureStore(splitConnectionString(setting), clock);
+    return openAzureStore(splitConnectionString(setting), clock, limits);
   }
   throw unknownSetting();
 }
