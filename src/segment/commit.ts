@@ -108,7 +108,14 @@ export class CommitBuilder {
   seal(endOfStream: boolean): void {
     this.closeFrame();
     const position = this.base + this.at;
-    this.writeFrame(this.at, position, [], 0, frameFlags.seal | (endOfStream ? frameFlags.endOfStream : 0), this.offset);
+    this.writeFrame(
+      this.at,
+      position,
+      [],
+      0,
+      frameFlags.seal | (endOfStream ? frameFlags.endOfStream : 0),
+      this.offset,
+    );
   }
 
   /** The commit. */
@@ -143,7 +150,14 @@ export class CommitBuilder {
     if (frame === undefined) return;
     this.frame = undefined;
     const payloadBytes = this.at - frame.start - headerBytes;
-    this.writeFrame(frame.start, this.base + frame.start, frame.producers, payloadBytes, frameFlags.data, frame.firstOffset);
+    this.writeFrame(
+      frame.start,
+      this.base + frame.start,
+      frame.producers,
+      payloadBytes,
+      frameFlags.data,
+      frame.firstOffset,
+    );
   }
 
   private writeFrame(
@@ -210,8 +224,11 @@ function offsetFieldBytes(offset: number): number {
   return count;
 }
 
-/** The record's `timestamp` field as the canonical encoding has it: zero parts are left out. */
-function encodeTimestampField(timestamp: number): Buffer {
+/**
+ * A record's `timestamp` field as the canonical encoding has it: zero parts are left out. `timestamp`: milliseconds
+ * since 1970.
+ */
+export function encodeTimestampField(timestamp: number): Buffer {
   const bytes = Buffer.alloc(16);
   const seconds = Math.floor(timestamp / 1000);
   const nanos = (timestamp % 1000) * 1_000_000;

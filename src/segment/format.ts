@@ -166,7 +166,7 @@ export function writeProducerEntry(bytes: Buffer, at: number, entry: ProducerEnt
 /** Reads a producer section. */
 export function readProducerEntries(section: Buffer): ProducerEntry[] {
   const entries: ProducerEntry[] = [];
-  for (let at = 0; at < section.length; ) {
+  for (let at = 0; at < section.length;) {
     const idBytes = section.readUInt8(at + 24);
     entries.push({
       sequence: section.readBigUInt64LE(at),

@@ -71,6 +71,15 @@ export class OffsetIndex {
   }
 }
 
+/** The frame that a checkpoint names. */
+export interface CheckpointFrame {
+  readonly position: number;
+  readonly endPosition: number;
+  readonly firstOffset: bigint;
+  readonly nextOffset: bigint;
+  readonly timestamp: number;
+}
+
 /** What an index blob holds beside its entries: the state of the stream as of the last entry's frame. */
 export interface Checkpoint {
   readonly index: OffsetIndex;

@@ -125,7 +125,7 @@ const frameBytes = 400;
 /** The valid frames in `bytes`, which stand at `position`. */
 function parseBlock(bytes: Buffer, position: number, seed: number): Frame[] {
   const frames: Frame[] = [];
-  for (let at = 0; at + headerBytes <= bytes.length; ) {
+  for (let at = 0; at + headerBytes <= bytes.length;) {
     const frame = parseFrame(bytes, at, position + at, seed) ?? findFrame(bytes, position, at + 1, seed, () => true);
     if (frame === undefined) break;
     frames.push(frame);
@@ -133,4 +133,3 @@ function parseBlock(bytes: Buffer, position: number, seed: number): Frame[] {
   }
   return frames;
 }
-

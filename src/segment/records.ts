@@ -1,5 +1,5 @@
 /** Cutting stored payloads by record, without decoding: for starts, ends and filters that fall inside a frame. */
-import { WireCursor } from "./wire.ts";
+import { MalformedError, WireCursor } from "./wire.ts";
 
 /** Which records of a payload are wanted. */
 export interface Selection {
@@ -63,6 +63,37 @@ export function selectRecords(payload: Buffer, firstOffset: bigint, selection: S
   return { pieces, bytes, count, nextOffset: firstOffset + BigInt(index) };
 }
 
+/**
+ * Walks a payload whose first record should have `firstOffset`, up to its end or the first thing that is no record of
+ * the vault's, and tells what that is. `stamp`: where given, the `timestamp` field that each record must have.
+ */
+export function walkRecords(
+  payload: Buffer,
+  firstOffset: bigint,
+  stamp?: Buffer,
+): { count: number; problem: string | undefined } {
+  const cursor = new WireCursor(payload);
+  let offset = firstOffset;
+  const stop = (problem?: string) => ({ count: Number(offset - firstOffset), problem });
+  try {
+    for (; cursor.position < payload.length; offset++) {
+      if (payload[cursor.position++] !== 0x0a) return stop(`record ${offset} does not begin as one`);
+      const end = cursor.readLength() + cursor.position;
+      const hasOffset = payload[cursor.position] === 0x08 && cursor.position++ < end;
+      const found = hasOffset ? cursor.readVarint64() : 0n;
+      if (found !== offset) return stop(`record ${offset} says that it is ${found}`);
+      if (stamp !== undefined && !stamp.equals(payload.subarray(cursor.position, cursor.position + stamp.length))) {
+        return stop(`record ${offset} has another timestamp than its frame`);
+      }
+      cursor.position = end;
+    }
+  } catch (error) {
+    if (error instanceof MalformedError) return stop(`record ${offset} is malformed: ${error.message}`);
+    throw error;
+  }
+  return stop();
+}
+
 /** Whether the key of the record at [start, end) begins with `prefix`. Where a key comes twice the last one counts. */
 function keyBeginsWith(payload: Buffer, start: number, end: number, prefix: Uint8Array): boolean {
   const cursor = new WireCursor(payload, start, end);
@@ -71,7 +102,9 @@ function keyBeginsWith(payload: Buffer, start: number, end: number, prefix: Uint
     const tag = cursor.readVarint();
     if (tag === 0x1a) {
       const length = cursor.readLength();
-      matches = length >= prefix.length && payload.compare(prefix, 0, prefix.length, cursor.position, cursor.position + prefix.length) === 0;
+      matches =
+        length >= prefix.length &&
+        payload.compare(prefix, 0, prefix.length, cursor.position, cursor.position + prefix.length) === 0;
       cursor.position += length;
     } else {
       cursor.skip(tag & 7);

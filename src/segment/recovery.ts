@@ -10,11 +10,12 @@
  *   end that is zero.) Damage is never cut: the end is behind the last valid frame, reading over it is an error.
  * - else a torn commit: the end is before it.
  */
-import { pageBytes } from "../blob/blob-store.ts";
-import { type Frame, frameFlags, headerBytes, peekFrameBytes, readHeader } from "./format.ts";
-import { type Checkpoint, OffsetIndex } from "./offset-index.ts";
+import { pageBytes, writeBytesMax } from "../blob/blob-store.ts";
+import { type Frame, frameFlags, headerBytes, parseFrame, peekFrameBytes, readHeader } from "./format.ts";
+import { type Checkpoint, type CheckpointFrame, OffsetIndex } from "./offset-index.ts";
 import type { ProducerTable } from "./producers.ts";
-import { advance, findFrame, lookAheadBytes, type ScanState, scanFrames, scanStart, type SegmentSource } from "./scan.ts";
+import { walkRecords } from "./records.ts";
+import { findFrame, lookAheadBytes, type ScanState, scanFrames, scanStart, type SegmentSource } from "./scan.ts";
 
 /** A place that holds other bytes than were written. */
 export interface Damage {
@@ -40,6 +41,10 @@ export interface RecoveredSegment {
   readonly dirty: boolean;
   /** What stands before the end in the end's page. */
   readonly tailPage: Buffer;
+  /** The last valid frame; undefined where there is none. */
+  readonly lastFrame: CheckpointFrame | undefined;
+  /** The end of the checkpoint that was used; 0 without one. */
+  readonly checkpointPosition: number;
 }
 
 /** The stream's state before the segment. */
@@ -57,12 +62,11 @@ export async function recoverSegment(
   base: SegmentBase,
   checkpoint: Checkpoint | undefined,
 ): Promise<RecoveredSegment> {
-  const trusted = checkpoint !== undefined && (await checkpointHolds(source, checkpoint)) ? checkpoint : undefined;
-  const index = trusted?.index ?? new OffsetIndex();
-  const producers = trusted?.producers ?? base.producers;
-  const state = trusted === undefined ? scanStart(base.firstOffset, base.timestamp) : stateOf(trusted);
+  const trusted = checkpoint && (await trust(source, base, checkpoint));
+  const state = trusted?.state ?? scanStart(base.firstOffset, base.timestamp);
   const damages: Damage[] = [];
-  const found: Found = { endOfStream: false, index, producers };
+  const found: Found = trusted?.found ?? { endOfStream: false, index: new OffsetIndex(), producers: base.producers };
+  const checkpointPosition = trusted?.state.position ?? 0;
   for (;;) {
     for await (const frame of scanFrames(source, state)) note(found, frame, damages.length > 0);
     if (state.sealed) break;
@@ -72,56 +76,79 @@ export async function recoverSegment(
       Object.assign(state, verdict.resume);
       continue;
     }
-    return recovered(state, found, damages, verdict.kind === "torn", await readTailPage(source, state.position));
+    const dirty = verdict.kind === "torn";
+    return recovered(state, found, {
+      damages,
+      dirty,
+      checkpointPosition,
+      tailPage: await readTailPage(source, state.position),
+    });
   }
-  return recovered(state, found, damages, false, Buffer.alloc(0));
+  return recovered(state, found, { damages, dirty: false, checkpointPosition, tailPage: Buffer.alloc(0) });
 }
 
 interface Found {
   endOfStream: boolean;
-  index: OffsetIndex;
-  producers: ProducerTable;
+  readonly index: OffsetIndex;
+  readonly producers: ProducerTable;
+  lastFrame?: CheckpointFrame;
 }
 
 function note(found: Found, frame: Frame, always: boolean): void {
   found.index.add(frame, always);
+  // As when the commit was built: what is too old then was forgotten before it was judged.
+  if (frame.position === frame.commitPosition) found.producers.expire(frame.timestamp);
   found.producers.recordFrame(frame);
-  found.producers.expire(frame.timestamp);
+  const { position, endPosition, firstOffset, nextOffset, timestamp } = frame;
+  found.lastFrame = { position, endPosition, firstOffset, nextOffset, timestamp };
   if ((frame.flags & frameFlags.endOfStream) !== 0) found.endOfStream = true;
 }
 
 function recovered(
   state: ScanState,
   found: Found,
-  damages: readonly Damage[],
-  dirty: boolean,
-  tailPage: Buffer,
+  rest: Pick<RecoveredSegment, "damages" | "dirty" | "checkpointPosition" | "tailPage">,
 ): RecoveredSegment {
+  found.producers.expire(state.timestamp);
   return {
     endPosition: state.position,
     nextOffset: state.nextOffset,
     lastTimestamp: state.timestamp,
     lastEpoch: state.epoch,
     sealed: state.sealed,
-    ...found,
-    damages,
-    dirty,
-    tailPage,
+    endOfStream: found.endOfStream,
+    index: found.index,
+    producers: found.producers,
+    lastFrame: found.lastFrame,
+    ...rest,
   };
 }
 
-/** Whether the frame that the checkpoint's last entry names is there, whole and where the checkpoint says it ends. */
-async function checkpointHolds(source: SegmentSource, checkpoint: Checkpoint): Promise<boolean> {
-  const last = checkpoint.index.entries.at(-1);
-  if (last === undefined) return false;
-  const { bytes } = await source.store.read(source.blob, last.position, checkpoint.endPosition - last.position);
-  const frame = findFrame(bytes, last.position, 0, source.seed, () => true);
-  return (
-    frame !== undefined &&
-    frame.position === last.position &&
-    frame.endPosition === checkpoint.endPosition &&
-    frame.nextOffset === checkpoint.nextOffset
-  );
+/**
+ * Where to read on from, if the frame that the checkpoint's last entry names is there, whole, and where and what the
+ * checkpoint says. A checkpoint of an empty segment names none: it has what came before.
+ */
+async function trust(
+  source: SegmentSource,
+  base: SegmentBase,
+  checkpoint: Checkpoint,
+): Promise<{ state: ScanState; found: Found } | undefined> {
+  const { index, producers, endPosition, nextOffset, lastTimestamp } = checkpoint;
+  const last = index.entries.at(-1);
+  if (last === undefined) {
+    if (endPosition !== 0 || nextOffset !== base.firstOffset) return undefined;
+    return { state: scanStart(base.firstOffset, lastTimestamp), found: { endOfStream: false, index, producers } };
+  }
+  const { bytes } = await source.store.read(source.blob, last.position, endPosition - last.position);
+  const frame = parseFrame(bytes, 0, last.position, source.seed);
+  if (frame === undefined || frame.endPosition !== endPosition || frame.nextOffset !== nextOffset) return undefined;
+  const sealed = (frame.flags & frameFlags.seal) !== 0;
+  const endOfStream = (frame.flags & frameFlags.endOfStream) !== 0;
+  const { position, firstOffset, timestamp, epoch } = frame;
+  return {
+    state: { position: endPosition, nextOffset, timestamp, epoch, commitPosition: endPosition, sealed },
+    found: { endOfStream, index, producers, lastFrame: { position, endPosition, firstOffset, nextOffset, timestamp } },
+  };
 }
 
 function stateOf(checkpoint: Pick<Checkpoint, "endPosition" | "nextOffset" | "lastTimestamp" | "sealed">): ScanState {
@@ -150,43 +177,43 @@ export async function judgeStop(
   const { position } = state;
   const acknowledged = checkpoint !== undefined && position < checkpoint.endPosition ? checkpoint : undefined;
   const { bytes } = await source.store.read(source.blob, position, lookAheadBytes);
-  // The longest run that a damaged frame can hide: up to what is known to be acknowledged, or one commit.
-  const next = await findLater(source, position, bytes, acknowledged);
-  if (next !== undefined) return { kind: "damage", resume: { ...resumeAt(state, next), sealed: false } };
+  if (acknowledged === undefined && isZero(bytes, 0, bytes.length)) return { kind: "end" };
+  const next = await findLater(source, position, acknowledged);
+  if (next !== undefined) return { kind: "damage", resume: resumeAt(state, next) };
   if (acknowledged !== undefined) return { kind: "damage", resume: { ...stateOf(acknowledged), epoch: state.epoch } };
-  if (isZero(bytes, 0, bytes.length)) return { kind: "end" };
   const extent = frameExtent(bytes);
   if (mayBeTorn(bytes, position, extent)) return { kind: "torn" };
-  return { kind: "damage", resume: behindLastFrame(state, bytes, extent) };
+  // What is left of the same commit was acknowledged with what is damaged.
+  const rest = findFrame(bytes, position, 1, source.seed, () => true);
+  return { kind: "damage", resume: rest === undefined ? behindLastFrame(state, bytes, extent) : resumeAt(state, rest) };
 }
 
 /** The first valid frame behind `position` that shows that what is at `position` had been acknowledged. */
 async function findLater(
   source: SegmentSource,
   position: number,
-  bytes: Buffer,
   acknowledged: Pick<Checkpoint, "endPosition"> | undefined,
 ): Promise<Frame | undefined> {
-  if (acknowledged === undefined) {
-    return findFrame(bytes, position, 1, source.seed, (frame) => frame.commitPosition > position);
-  }
-  for (let at = position; at < acknowledged.endPosition; at += lookAheadBytes / 2) {
-    const window = at === position ? bytes : (await source.store.read(source.blob, at, lookAheadBytes)).bytes;
-    const frame = findFrame(window, at, at === position ? 1 : 0, source.seed, () => true);
+  const end = acknowledged?.endPosition ?? position + 1;
+  for (let at = position; at < end; at += writeBytesMax) {
+    // Room for the commit at the start of the window and a whole frame behind it.
+    const { bytes } = await source.store.read(source.blob, at, lookAheadBytes + writeBytesMax);
+    const accept = (frame: Frame) => acknowledged !== undefined || frame.commitPosition > position;
+    const frame = findFrame(bytes, at, at === position ? 1 : 0, source.seed, accept);
     if (frame !== undefined) return frame;
   }
   return undefined;
 }
 
+/** The state in which `frame` comes next. */
 function resumeAt(state: ScanState, frame: Frame): ScanState {
-  const resume = { ...state };
-  advance(resume, frame);
   return {
-    ...resume,
     position: frame.position,
     nextOffset: frame.firstOffset,
+    timestamp: Math.min(state.timestamp, frame.timestamp),
     epoch: Math.min(state.epoch, frame.epoch),
     commitPosition: frame.commitPosition,
+    sealed: false,
   };
 }
 
@@ -198,7 +225,7 @@ function frameExtent(bytes: Buffer): number {
 /** Whether some sector of the frame, or of its header where that cannot be believed, is as it was before the write. */
 function mayBeTorn(bytes: Buffer, position: number, extent: number): boolean {
   const end = Math.min(bytes.length, extent === 0 ? headerBytes : extent);
-  for (let at = 0; at < end; ) {
+  for (let at = 0; at < end;) {
     const sectorEnd = Math.min(end, at + sectorBytes - ((position + at) % sectorBytes));
     if (isZero(bytes, at, sectorEnd)) return true;
     at = sectorEnd;
@@ -208,17 +235,17 @@ function mayBeTorn(bytes: Buffer, position: number, extent: number): boolean {
 
 /**
  * Nothing valid follows the damage: publishing goes on at the next page behind it, and behind the offsets that its
- * header names, if that is plausible, so that none of them is given again.
+ * header or its records name, so that none of them is given again.
  */
 function behindLastFrame(state: ScanState, bytes: Buffer, extent: number): ScanState {
-  const header = extent > 0 ? readHeader(bytes, 0) : undefined;
-  const plausible = header !== undefined && header.firstOffset === state.nextOffset && header.recordCount * 2 <= extent;
-  const end = Math.max(extent, lastNonZero(bytes) + 1);
-  const position = Math.ceil((state.position + end) / pageBytes) * pageBytes;
+  const header = readHeader(bytes, 0);
+  const plausible = header.firstOffset === state.nextOffset && header.recordCount * 2 <= extent;
+  const { count } = walkRecords(bytes.subarray(headerBytes), state.nextOffset);
+  const position = Math.ceil((state.position + lastNonZero(bytes) + 1) / pageBytes) * pageBytes;
   return {
     ...state,
     position,
-    nextOffset: plausible ? state.nextOffset + BigInt(header.recordCount) : state.nextOffset,
+    nextOffset: state.nextOffset + BigInt(Math.max(count, plausible ? header.recordCount : 0)),
     commitPosition: position,
   };
 }

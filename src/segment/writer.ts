@@ -8,7 +8,7 @@
 import assert from "node:assert";
 import { type BlobStore, type Etag, type Fence, pageBytes } from "../blob/blob-store.ts";
 import type { Commit, CommitStart } from "./commit.ts";
-import { encodeCheckpoint, type OffsetIndex } from "./offset-index.ts";
+import { type CheckpointFrame, encodeCheckpoint, type OffsetIndex } from "./offset-index.ts";
 import type { ProducerTable } from "./producers.ts";
 import type { RecoveredSegment } from "./recovery.ts";
 
@@ -50,7 +50,7 @@ export class SegmentWriter {
     this.end = recovered.endPosition;
     this.tailPage = recovered.tailPage;
     this.firstFrameAt = recovered.index.entries[0]?.timestamp;
-    this.checkpointAt = recovered.endPosition;
+    this.checkpointAt = recovered.checkpointPosition;
   }
 
   /** The position behind the last acknowledged frame. */
@@ -115,32 +115,30 @@ export class SegmentWriter {
   }
 
   /**
-   * Encodes the index with the stream's state as of `last`, the last frame, to be put at `identity.indexBlob`. The put
-   * needs no condition: recovery believes a checkpoint only if the frame that it names is there, and an older one only
+   * Encodes the index with the stream's state as of `last`, the last frame, to be put at `identity.indexBlob`; where
+   * the segment has no frame, as of `lastTimestamp`, that of the segment before. The put needs no condition: recovery believes a checkpoint only if the frame that it names is there, and an older one only
    * costs reading more.
    */
-  takeCheckpoint(last: CheckpointFrame, producers: ProducerTable, sealed: boolean): Buffer {
+  takeCheckpoint(
+    last: CheckpointFrame | undefined,
+    lastTimestamp: number,
+    producers: ProducerTable,
+    sealed: boolean,
+  ): Buffer {
     const { incarnation, firstOffset } = this.identity;
-    this.index.add(last, true);
+    if (last !== undefined) this.index.add(last, true);
+    const endPosition = last?.endPosition ?? 0;
+    const nextOffset = last?.nextOffset ?? firstOffset;
     const bytes = encodeCheckpoint(incarnation, firstOffset, {
       index: this.index,
-      endPosition: last.endPosition,
-      nextOffset: last.nextOffset,
-      lastTimestamp: last.timestamp,
+      endPosition,
+      nextOffset,
+      lastTimestamp,
       sealed,
       producers,
     });
-    this.checkpointAt = last.endPosition;
+    this.checkpointAt = endPosition;
     this.checkpointBytes = bytes.length;
     return bytes;
   }
-}
-
-/** The frame that a checkpoint names. */
-export interface CheckpointFrame {
-  readonly position: number;
-  readonly endPosition: number;
-  readonly firstOffset: bigint;
-  readonly nextOffset: bigint;
-  readonly timestamp: number;
 }

@@ -33,7 +33,13 @@ export function judge(log: StreamLog, nextOffset: bigint, timestamp: number, com
   }
   if (producer !== undefined) {
     const { count, checksum } = batch;
-    log.producers.record(producer.id, { sequence: producer.sequence, firstOffset: nextOffset, count, checksum, timestamp });
+    log.producers.record(producer.id, {
+      sequence: producer.sequence,
+      firstOffset: nextOffset,
+      count,
+      checksum,
+      timestamp,
+    });
   }
   return { kind: "accepted", result: resultOf(log, nextOffset, batch.count, timestamp, false) };
 }

@@ -73,7 +73,8 @@ export async function createMetadata(
     // An attempt whose answer was lost may have made it: the revision tells.
     if (!isKind(error, "alreadyExists", "indeterminate")) throw error;
     const stored = await store.get(metadataBlob(stream));
-    if (stored !== undefined && decode(stored.bytes, stream).revision === revision) return { metadata, etag: stored.etag };
+    if (stored !== undefined && decode(stored.bytes, stream).revision === revision)
+      return { metadata, etag: stored.etag };
     throw error;
   }
 }
@@ -124,7 +125,9 @@ function encode(metadata: StreamMetadata, revision: string): Buffer {
 
 function decode(bytes: Buffer, stream: string): { metadata: StreamMetadata; revision: string } {
   try {
-    const { incarnation, revision, createdAt, startOffset, settings } = metadataSchema.parse(JSON.parse(bytes.toString()));
+    const { incarnation, revision, createdAt, startOffset, settings } = metadataSchema.parse(
+      JSON.parse(bytes.toString()),
+    );
     return { revision, metadata: { incarnation, createdAt, startOffset: BigInt(startOffset), settings } };
   } catch (error) {
     const blob = metadataBlob(stream);

@@ -5,7 +5,7 @@
 import type { Fence } from "../blob/blob-store.ts";
 import { isKind, VaultError } from "../errors.ts";
 import { incarnationSeed } from "../segment/format.ts";
-import { decodeCheckpoint } from "../segment/offset-index.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "../segment/offset-index.ts";
 import { type ProducerLimits, ProducerTable } from "../segment/producers.ts";
 import { recoverSegment, type RecoveredSegment, type SegmentBase } from "../segment/recovery.ts";
 import { SegmentWriter } from "../segment/writer.ts";
@@ -107,7 +107,13 @@ async function createAndOpen(
     const { producers, timestamp: lastTimestamp } = state;
     const identity = { fence, incarnation: opening.metadata.incarnation, seed: opening.seed, producers, lastTimestamp };
     const writer = emptyWriter(engine, identity, prefix, created, settings);
-    return logOf(opening, fence, segments, writer, { nextOffset: firstOffset, lastTimestamp, producers, damages: [] });
+    return logOf(opening, fence, segments, writer, {
+      nextOffset: firstOffset,
+      lastTimestamp,
+      producers,
+      damages: [],
+      lastFrame: undefined,
+    });
   } catch (error) {
     // It is there, by an earlier try of ours or by another leader: then it is fenced like any last segment.
     if (isKind(error, "alreadyExists", "indeterminate")) return undefined;
@@ -148,7 +154,19 @@ async function baseOf(opening: Opening, segments: readonly ListedSegment[], at: 
     return { firstOffset: segment.firstOffset, timestamp: lastTimestamp, producers };
   }
   const recovered = await recover(opening, previous, await baseOf(opening, segments, at - 1));
+  if (recovered.sealed) await putMissingIndex(opening, previous, recovered);
   return { firstOffset: segment.firstOffset, timestamp: recovered.lastTimestamp, producers: recovered.producers };
+}
+
+/** Whoever sealed the segment stopped before its index was there: all who open or read it would have to walk it again. */
+async function putMissingIndex(opening: Opening, segment: ListedSegment, recovered: RecoveredSegment): Promise<void> {
+  const { store, log } = opening.engine;
+  const { lastFrame, index } = recovered;
+  if (lastFrame !== undefined) index.add(lastFrame, true);
+  const bytes = encodeCheckpoint(opening.metadata.incarnation, segment.firstOffset, recovered);
+  await store.put(segment.indexBlob, bytes, "always").catch((error: unknown) => {
+    log.warn("index not written", { blob: segment.indexBlob, error });
+  });
 }
 
 async function recover(opening: Opening, segment: ListedSegment, base: SegmentBase): Promise<RecoveredSegment> {
@@ -180,7 +198,15 @@ function writerOf(
 ): SegmentWriter {
   const { engine, metadata, seed } = opening;
   const { blob, indexBlob, firstOffset } = segment;
-  const identity = { store: engine.store, fence, incarnation: metadata.incarnation, seed, blob, indexBlob, firstOffset };
+  const identity = {
+    store: engine.store,
+    fence,
+    incarnation: metadata.incarnation,
+    seed,
+    blob,
+    indexBlob,
+    firstOffset,
+  };
   return new SegmentWriter({ ...identity, sizeBytes }, etag, recovered);
 }
 
@@ -189,7 +215,7 @@ function logOf(
   fence: Fence,
   sealed: ListedSegment[],
   writer: SegmentWriter,
-  recovered: Pick<RecoveredSegment, "nextOffset" | "lastTimestamp" | "producers" | "damages">,
+  recovered: Pick<RecoveredSegment, "nextOffset" | "lastTimestamp" | "producers" | "damages" | "lastFrame">,
 ): StreamLog {
   const { engine, metadata, seed, prefix } = opening;
   return new StreamLog(engine, {

@@ -8,6 +8,7 @@ import { sleep } from "../clock.ts";
 import { incarnationSeed, readHeader, headerBytes } from "../segment/format.ts";
 import { loadSealed } from "../segment/reader.ts";
 import type { StreamSettings } from "./commands.ts";
+import { finishDeletion } from "./delete-stream.ts";
 import type { Engine } from "./engine.ts";
 import { effectiveSettings, readMetadata, segmentPrefix, type StreamMetadata } from "./metadata.ts";
 import { indexBlob, type ListedSegment, segmentBlob } from "./segment-list.ts";
@@ -22,8 +23,6 @@ interface ListedStream {
   readonly name: string;
   readonly incarnation: string;
   readonly segments: ListedSegment[];
-  /** The first offsets of the segments that have an index. */
-  readonly indexed: Set<bigint>;
 }
 
 /** Sweeps until `signal` is aborted. What fails is logged and tried again in the next round. */
@@ -39,7 +38,7 @@ export async function runRetention(engine: Engine, vault: Vault, signal: AbortSi
       // The last stream of a page may go on in the next one.
       carried = page.next === undefined ? undefined : streams.pop();
       from = page.next;
-      for (const stream of streams) await sweepStream(engine, vault, stream, page.date);
+      for (const stream of streams) await trySweep(engine, vault, stream, page.date);
     } catch (error) {
       engine.log.warn("retention sweep failed", { error });
       from = carried = undefined;
@@ -63,43 +62,47 @@ function groupByStream(items: readonly BlobEntry[], carried: ListedStream | unde
     if (name === undefined || incarnation === undefined || digits === undefined) continue;
     let stream = streams.at(-1);
     if (stream?.name !== name || stream.incarnation !== incarnation) {
-      stream = { name, incarnation, segments: [], indexed: new Set() };
+      stream = { name, incarnation, segments: [] };
       streams.push(stream);
     }
-    const firstOffset = BigInt(digits);
-    if (kind === "index") stream.indexed.add(firstOffset);
-    else stream.segments.push(listedSegment(segmentPrefix(name, incarnation), firstOffset));
+    if (kind === "segment") stream.segments.push(listedSegment(segmentPrefix(name, incarnation), BigInt(digits)));
   }
   return streams;
 }
 
 function listedSegment(prefix: string, firstOffset: bigint): ListedSegment {
-  return { firstOffset, blob: segmentBlob(prefix, firstOffset), indexBlob: indexBlob(prefix, firstOffset), indexed: true };
+  return {
+    firstOffset,
+    blob: segmentBlob(prefix, firstOffset),
+    indexBlob: indexBlob(prefix, firstOffset),
+    indexed: true,
+  };
+}
+
+/** One stream that is damaged or busy must not keep the others from being swept. */
+async function trySweep(engine: Engine, vault: Vault, listed: ListedStream, date: number): Promise<void> {
+  try {
+    await sweepStream(engine, vault, listed, date);
+  } catch (error) {
+    engine.log.warn("stream not swept", { stream: listed.name, error });
+  }
 }
 
 async function sweepStream(engine: Engine, vault: Vault, listed: ListedStream, date: number): Promise<void> {
   const known = await readMetadata(engine.store, listed.name);
   if (known?.metadata.incarnation !== listed.incarnation) {
-    await removeOrphans(engine, listed);
+    // Metadata is made before the segments and removed before them: without it they belong to nobody.
+    engine.log.info("removing what a deletion left", { stream: listed.name, incarnation: listed.incarnation });
+    await finishDeletion(engine, listed.name, listed.incarnation);
     return;
   }
   const settings = effectiveSettings(known.metadata.settings, engine.settings.streamDefaults);
   await rollIfAged(engine, vault, listed, settings, date);
   const start = await retainedStart(engine, listed, known.metadata, settings, date);
   const second = listed.segments[1];
-  // Without an index of the second the first cannot go: see `removeSegment`.
-  if (second === undefined || second.firstOffset > start || !listed.indexed.has(second.firstOffset)) return;
+  if (second === undefined || second.firstOffset > start) return;
   engine.log.info("retention", { stream: listed.name, startOffset: String(start) });
   await vault.moveStart(await vault.open(listed.name, false), start);
-}
-
-/** A stream's metadata is made before its segments and removed before them: without it they belong to nobody. */
-async function removeOrphans(engine: Engine, listed: ListedStream): Promise<void> {
-  engine.log.info("removing what a deletion left", { stream: listed.name, incarnation: listed.incarnation });
-  for (const segment of listed.segments) {
-    await engine.store.remove(segment.indexBlob);
-    await engine.store.remove(segment.blob);
-  }
 }
 
 /** A quiet stream's open segment is closed when it is old, as only closed ones are freed. */

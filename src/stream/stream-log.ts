@@ -10,10 +10,10 @@ import { type Fence, writeBytesMax, pageBytes } from "../blob/blob-store.ts";
 import { isKind, VaultError } from "../errors.ts";
 import { type Commit, CommitBuilder } from "../segment/commit.ts";
 import { headerBytes } from "../segment/format.ts";
-import { OffsetIndex } from "../segment/offset-index.ts";
+import { type CheckpointFrame, OffsetIndex } from "../segment/offset-index.ts";
 import type { ProducerTable } from "../segment/producers.ts";
 import type { Damage, RecoveredSegment } from "../segment/recovery.ts";
-import { type CheckpointFrame, SegmentWriter } from "../segment/writer.ts";
+import { SegmentWriter } from "../segment/writer.ts";
 import type { StreamSettings } from "./commands.ts";
 import type { Engine } from "./engine.ts";
 import { indexBlob, type ListedSegment, segmentBlob } from "./segment-list.ts";
@@ -27,7 +27,7 @@ export interface OpenedLog {
   /** The sealed segments, in order. */
   readonly sealed: ListedSegment[];
   readonly writer: SegmentWriter;
-  readonly recovered: Pick<RecoveredSegment, "nextOffset" | "lastTimestamp" | "producers" | "damages">;
+  readonly recovered: Pick<RecoveredSegment, "nextOffset" | "lastTimestamp" | "producers" | "damages" | "lastFrame">;
 }
 
 /** A stream's log. */
@@ -59,6 +59,7 @@ export class StreamLog {
     this.damages = opened.recovered.damages;
     this.next = opened.recovered.nextOffset;
     this.timestamp = opened.recovered.lastTimestamp;
+    this.lastFrame = opened.recovered.lastFrame;
   }
 
   /** The offset behind the last acknowledged record. */
@@ -96,11 +97,14 @@ export class StreamLog {
     if (this.segment.checkpointDue) this.checkpoint();
   }
 
-  /** Whether a commit of `contentBytes` must go to a new segment, or the open one has grown too old. */
+  /**
+   * Whether a commit of `contentBytes` must go to a new segment, or the open one has grown too old. The size that counts
+   * is the one that it was made with.
+   */
   rollDue(contentBytes: number, settings: StreamSettings): boolean {
-    const { position, firstTimestamp } = this.segment;
+    const { position, firstTimestamp, identity } = this.segment;
     if (position === 0) return false;
-    const full = position + contentBytes + headerBytes > settings.segmentBytes;
+    const full = position + contentBytes + headerBytes > identity.sizeBytes - reserveBytes;
     const aged = firstTimestamp !== undefined && this.engine.clock.now() - firstTimestamp >= settings.segmentAgeMs;
     return full || aged;
   }
@@ -108,25 +112,27 @@ export class StreamLog {
   /** Seals the open segment and begins the next. */
   async roll(settings: StreamSettings): Promise<void> {
     const sealed = this.segment;
-    await this.seal(false);
+    const last = await this.seal(false);
     const created = await createNextSegment(this.engine, this.fence, this.prefix, this.next, settings);
     await checkStillSealed(this.engine, sealed, created);
-    const last = this.lastFrame!;
-    this.putIndex(sealed, sealed.takeCheckpoint(last, this.producers, true));
+    this.putIndex(sealed, sealed.takeCheckpoint(last, this.timestamp, this.producers, true));
     this.sealedSegments = [...this.sealedSegments, listed(sealed)];
     this.segment = emptyWriter(this.engine, this, this.prefix, created, settings);
+    this.lastFrame = undefined;
   }
 
   /**
    * Writes the seal that ends the open segment, and the stream with it if `endOfStream`. It has the last record's
    * timestamp, so that the last frame's is always that of a record.
    */
-  async seal(endOfStream: boolean): Promise<void> {
+  async seal(endOfStream: boolean): Promise<CheckpointFrame> {
     const builder = this.buildCommit(headerBytes, this.timestamp);
     builder.seal(endOfStream);
     const commit = builder.finish();
     await this.segment.write(commit);
-    this.lastFrame = commit.frames.at(-1);
+    // Until the next segment is there, nothing may be checkpointed: only an index that says so may name a seal.
+    this.lastFrame = undefined;
+    return commit.frames.at(-1)!;
   }
 
   /** Forgets segments that were deleted: those before `firstOffset`. */
@@ -134,11 +140,23 @@ export class StreamLog {
     this.sealedSegments = this.sealedSegments.filter((segment) => segment.firstOffset >= firstOffset);
   }
 
-  /** Writes a checkpoint of the open segment, unless one is under way or nothing has come since the last. */
+  /**
+   * Writes a checkpoint of the open segment, unless one is under way or nothing has come since the last. Not while a
+   * commit is under way: `producers` has it already.
+   */
   checkpoint(): void {
-    const { segment, lastFrame } = this;
+    const { segment, lastFrame, timestamp } = this;
     if (this.indexPutsUnderWay > 0 || lastFrame === undefined || !segment.checkpointBehind) return;
-    this.putIndex(segment, segment.takeCheckpoint(lastFrame, this.producers, false));
+    this.putIndex(segment, segment.takeCheckpoint(lastFrame, timestamp, this.producers, false));
+  }
+
+  /** Sees to it that the open segment has a checkpoint, though it be empty: then nothing before it is needed any more. */
+  async ensureCheckpoint(): Promise<void> {
+    await this.indexPuts;
+    const { segment, lastFrame, timestamp } = this;
+    if ((await this.engine.store.properties(segment.identity.indexBlob)) !== undefined) return;
+    this.putIndex(segment, segment.takeCheckpoint(lastFrame, timestamp, this.producers, false));
+    await this.indexPuts;
   }
 
   /** Writes what is not yet checkpointed. The log must not be used after it. */
@@ -169,9 +187,12 @@ export class StreamLog {
   }
 }
 
-/** The open segment's page blob is larger than `segmentBytes`: an empty segment takes a largest commit and a seal. */
+/** A segment's page blob is larger than `segmentBytes` by this: an empty segment takes a largest commit and a seal. */
+const reserveBytes = writeBytesMax + pageBytes;
+
+/** How large a segment's page blob is made. */
 export function segmentBlobBytes(settings: StreamSettings): number {
-  return settings.segmentBytes + writeBytesMax + pageBytes;
+  return settings.segmentBytes + reserveBytes;
 }
 
 /** A page blob that was just created. */
@@ -238,6 +259,8 @@ export function emptyWriter(
     damages: [],
     dirty: false,
     tailPage: Buffer.alloc(0),
+    lastFrame: undefined,
+    checkpointPosition: 0,
   });
 }
 

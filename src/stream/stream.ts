@@ -162,6 +162,14 @@ export class Stream implements CommitTarget {
     };
   }
 
+  /** See `StreamLog.ensureCheckpoint`. */
+  async ensureCheckpoint(): Promise<void> {
+    await this.committer.exclusively(async () => {
+      const log = await this.openLog();
+      await log.ensureCheckpoint();
+    });
+  }
+
   /** Closes the open segment if its first record is older than the stream's `segmentAgeMs`. */
   async rollIfAged(): Promise<void> {
     await this.committer.exclusively(async () => {

@@ -147,7 +147,12 @@ async function collect(stream: Stream, plan: Plan, progress: Progress): Promise<
 }
 
 /** Takes a frame whole where all of it is wanted, without a look at its records; else the records that are wanted. */
-function takeFrame(frame: Frame, plan: Plan, progress: Progress, room: number): { pieces: Uint8Array[]; bytes: number } {
+function takeFrame(
+  frame: Frame,
+  plan: Plan,
+  progress: Progress,
+  room: number,
+): { pieces: Uint8Array[]; bytes: number } {
   const { untilOffset, keyPrefix } = plan;
   const all =
     frame.firstOffset === progress.offset &&

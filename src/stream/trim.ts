@@ -29,31 +29,29 @@ export function withStart(metadata: StreamMetadata, startOffset: bigint): Stream
 /** Deletes an open stream's segments that lie wholly before its start. What fails is left for the next sweep. */
 export async function removeTrimmed(engine: Engine, stream: Stream): Promise<void> {
   const { log, startOffset } = stream;
-  const next = log.writer.identity;
-  const segments = [...log.sealed, { ...next, indexed: false }];
+  const segments = [...log.sealed, log.writer.identity];
   try {
     for (const [at, segment] of segments.slice(0, -1).entries()) {
-      const later = segments[at + 1]!;
-      if (later.firstOffset > startOffset) return;
-      if (later.blob === next.blob) log.checkpoint();
-      if (!(await removeSegment(engine, segment, later))) return;
-      log.forgetBefore(later.firstOffset);
+      const later = segments.slice(at + 1);
+      if (later[0]!.firstOffset > startOffset) return;
+      if (!(await hasCheckpoint(engine, later))) await stream.ensureCheckpoint();
+      if (!(await hasCheckpoint(engine, later))) return;
+      // The index goes first: a segment is listed, and so tried again, an index without its segment is not.
+      await engine.store.remove(segment.indexBlob);
+      await engine.store.remove(segment.blob);
+      engine.caches.blocks.forget(`${segment.blob}@`);
+      engine.caches.indexes.forget(segment.blob);
+      stream.log.forgetBefore(later[0]!.firstOffset);
     }
   } catch (error) {
     engine.log.warn("trimmed segment not deleted yet", { stream: stream.name, error });
   }
 }
 
-/** Deletes a segment if `later`, the one behind it, has a checkpoint. The index goes first: without it nobody reads. */
-export async function removeSegment(
-  engine: Engine,
-  segment: Pick<ListedSegment, "blob" | "indexBlob">,
-  later: Pick<ListedSegment, "indexBlob">,
-): Promise<boolean> {
-  if ((await engine.store.properties(later.indexBlob)) === undefined) return false;
-  await engine.store.remove(segment.blob);
-  await engine.store.remove(segment.indexBlob);
-  engine.caches.blocks.forget(`${segment.blob}@`);
-  engine.caches.indexes.forget(segment.blob);
-  return true;
+/** Whether one of these segments has a checkpoint, so that none before them is needed to open the stream. */
+async function hasCheckpoint(engine: Engine, segments: readonly Pick<ListedSegment, "indexBlob">[]): Promise<boolean> {
+  for (const { indexBlob } of segments) {
+    if ((await engine.store.properties(indexBlob)) !== undefined) return true;
+  }
+  return false;
 }

@@ -145,7 +145,12 @@ export class Vault implements VaultApi {
       }),
     );
     const { identity, position } = log.writer;
-    const open = { firstOffset: identity.firstOffset, nextOffset: log.nextOffset, endPosition: position, sealed: false };
+    const open = {
+      firstOffset: identity.firstOffset,
+      nextOffset: log.nextOffset,
+      endPosition: position,
+      sealed: false,
+    };
     const segments = [...sealed, { blob: identity.blob, ...open }];
     return { incarnation, segments: segments.filter((s) => s.nextOffset > from && s.firstOffset < end) };
   }
@@ -215,7 +220,9 @@ export class Vault implements VaultApi {
       const stream = await opening.catch(() => undefined);
       if (stream === undefined || stream.readers > 0 || stream.committer.busy) continue;
       this.forget(name, opening);
-      await stream.close().catch((error: unknown) => this.engine.log.warn("stream not closed", { stream: name, error }));
+      await stream
+        .close()
+        .catch((error: unknown) => this.engine.log.warn("stream not closed", { stream: name, error }));
     }
   }
 }

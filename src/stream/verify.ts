@@ -100,7 +100,11 @@ async function* verifySegments(
   let state = scanStart(first.firstOffset, 0);
   for (const [at, segment] of segments.entries()) {
     if (segment.firstOffset !== state.nextOffset) {
-      yield finding(segment.blob, 0, `begins with offset ${segment.firstOffset}, but ${state.nextOffset} should follow`);
+      yield finding(
+        segment.blob,
+        0,
+        `begins with offset ${segment.firstOffset}, but ${state.nextOffset} should follow`,
+      );
     }
     state = { ...scanStart(segment.firstOffset, state.timestamp), epoch: state.epoch };
     yield* verifySegment(check, segment, state, at === segments.length - 1);
@@ -109,7 +113,11 @@ async function* verifySegments(
     yield { kind: "progress", blob: segment.blob, ...check.totals, nextOffset: state.nextOffset };
   }
   if (state.nextOffset < startOffset) {
-    yield finding(segments.at(-1)!.blob, undefined, `ends at ${state.nextOffset}, before the stream's start ${startOffset}`);
+    yield finding(
+      segments.at(-1)!.blob,
+      undefined,
+      `ends at ${state.nextOffset}, before the stream's start ${startOffset}`,
+    );
   }
 }
 
@@ -138,14 +146,19 @@ async function* verifySegment(
     if (stop.kind === "end" || (moved && look >= looksMax)) break;
     if (moved) continue;
     if (stop.kind === "torn") {
-      yield { kind: "note", blob: segment.blob, text: `a commit that was never acknowledged is torn at ${state.position}` };
+      yield {
+        kind: "note",
+        blob: segment.blob,
+        text: `a commit that was never acknowledged is torn at ${state.position}`,
+      };
       break;
     }
     yield finding(segment.blob, state.position, `damaged: offset ${state.nextOffset} should be here`);
     Object.assign(state, stop.resume);
   }
   if (!last && !state.sealed) yield finding(segment.blob, state.position, "ends without a seal, but another follows");
-  for (const entry of entries.values()) yield finding(segment.indexBlob, entry.position, "the index names no frame here");
+  for (const entry of entries.values())
+    yield finding(segment.indexBlob, entry.position, "the index names no frame here");
 }
 
 function* verifyFrame(
@@ -163,7 +176,11 @@ function* verifyFrame(
   const entry = entries.get(frame.position);
   entries.delete(frame.position);
   if (entry !== undefined && (entry.firstOffset !== frame.firstOffset || entry.timestamp !== frame.timestamp)) {
-    yield finding(segment.indexBlob, frame.position, `the index has offset ${entry.firstOffset} for ${frame.firstOffset}`);
+    yield finding(
+      segment.indexBlob,
+      frame.position,
+      `the index has offset ${entry.firstOffset} for ${frame.firstOffset}`,
+    );
   }
   if (checkpoint !== undefined && frame.endPosition === checkpoint.endPosition) {
     const where = segment.indexBlob;
@@ -194,7 +211,8 @@ function recordsProblem(frame: Frame): string | undefined {
 
 /** Compares a checkpoint with what the frames say at the frame that it names. */
 function* checkpointProblems(check: Check, frame: Frame, checkpoint: Checkpoint): Generator<string> {
-  if (checkpoint.nextOffset !== frame.nextOffset) yield `the index ends at ${checkpoint.nextOffset}, not ${frame.nextOffset}`;
+  if (checkpoint.nextOffset !== frame.nextOffset)
+    yield `the index ends at ${checkpoint.nextOffset}, not ${frame.nextOffset}`;
   if (checkpoint.lastTimestamp !== frame.timestamp) yield "the index has another last timestamp";
   if (checkpoint.sealed !== ((frame.flags & frameFlags.seal) !== 0)) yield "the index is wrong about the seal";
   const seen = new Map(check.producers.entries());
