@@ -129,9 +129,14 @@ const busyWaitMs = 10;
 async function collect(stream: Stream, plan: Plan, progress: Progress): Promise<Uint8Array[]> {
   if (progress.offset < stream.startOffset) throw outOfRange(stream, progress.offset);
   const payload: Uint8Array[] = [];
+  const from = progress.offset;
   let bytes = 0;
   for (const frame of await stream.framesFrom(progress.offset)) {
-    if (frame.firstOffset > progress.offset) throw damageError(stream.name, frame.position, progress.offset);
+    if (frame.firstOffset > progress.offset) {
+      // What lies before the damage goes out first; the next turn names the place.
+      if (progress.offset > from) break;
+      throw damageError(stream.name, frame.position, progress.offset);
+    }
     if (plan.untilTimestamp !== undefined && frame.timestamp >= plan.untilTimestamp) progress.ended = true;
     if (progress.ended || bytes >= plan.responseBytes || progress.remaining <= 0) break;
     if (frame.timestamp < plan.fromTimestamp) {
