@@ -90,10 +90,10 @@ async function startQuickly(t: ExecutionContext, storage: string, port: number):
 function startLoad(client: VaultClient, stream: string, random: () => number): Load {
   const publisher = client.publisher(stream, { inFlightRequestsMax: batchesInFlight });
   const acknowledged: Acknowledgement[] = [];
-  let stopped = false;
+  const stopping = new AbortController();
   let count = 0;
   async function publishNext(): Promise<void> {
-    while (!stopped) {
+    while (!stopping.signal.aborted) {
       const values = Array.from({ length: 1 + Math.floor(random() * 5) }, () => `${stream} ${count++} `);
       const receipt = await publish(publisher, values, Math.floor(random() * 900));
       acknowledged.push({ receipt, values });
@@ -104,7 +104,7 @@ function startLoad(client: VaultClient, stream: string, random: () => number): L
     stream,
     acknowledged,
     async stop() {
-      stopped = true;
+      stopping.abort();
       await workers;
       await publisher.close();
     },
