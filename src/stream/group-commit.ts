@@ -39,11 +39,19 @@ export interface CommitTarget {
 }
 
 interface Pending {
+  /** Counts the stream's publishes, in the order of the calls. */
+  readonly number: number;
   readonly command: PublishCommand;
   /** Set when a write with it failed: until when it is tried again, by the monotonic clock. */
   giveUpAt: number | undefined;
   readonly resolve: (result: PublishResult) => void;
   readonly reject: (error: unknown) => void;
+}
+
+interface Action {
+  /** Runs when this publish and those before it are answered. */
+  readonly after: number;
+  readonly run: () => Promise<void>;
 }
 
 interface Member {
@@ -67,7 +75,8 @@ export class GroupCommit {
   private readonly engine: Engine;
   private readonly target: CommitTarget;
   private queue: Pending[] = [];
-  private actions: (() => Promise<void>)[] = [];
+  private actions: Action[] = [];
+  private published = 0;
   private running = false;
 
   constructor(engine: Engine, target: CommitTarget) {
@@ -84,25 +93,26 @@ export class GroupCommit {
   publish(command: PublishCommand): Promise<PublishResult> {
     return new Promise((resolve, reject) => {
       this.target.pending.take(command.batch.storedBytes);
-      this.queue.push({ command, giveUpAt: undefined, resolve, reject });
+      this.queue.push({ number: ++this.published, command, giveUpAt: undefined, resolve, reject });
       this.start();
     });
   }
 
   /**
-   * Runs `action` while no commit is under way: for rolls, deletion and the like. If it fails the log is dropped, as
-   * what storage holds is then not known.
+   * Runs `action` when all that was published before is answered, and while no commit is under way: for rolls, deletion
+   * and the like. If it fails the log is dropped, as what storage holds is then not known.
    */
   exclusively<T>(action: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.actions.push(async () => {
+      const run = async () => {
         try {
           resolve(await action());
         } catch (error) {
           this.target.dropLog();
           reject(error);
         }
-      });
+      };
+      this.actions.push({ after: this.published, run });
       this.start();
     });
   }
@@ -115,9 +125,14 @@ export class GroupCommit {
 
   private async run(): Promise<void> {
     while (this.queue.length > 0 || this.actions.length > 0) {
-      const action = this.actions.shift();
-      if (action !== undefined) await action();
-      else await this.commitNext();
+      const action = this.actions[0];
+      const first = this.queue[0];
+      if (action !== undefined && (first === undefined || first.number > action.after)) {
+        this.actions.shift();
+        await action.run();
+      } else {
+        await this.commitNext();
+      }
     }
     this.running = false;
   }
@@ -183,6 +198,7 @@ export class GroupCommit {
 
   private build(log: StreamLog, taken: readonly Pending[]): Group {
     const builder = log.beginCommit(contentBytes(taken));
+    log.producers.expire(builder.timestamp);
     const members = taken.map((pending) => {
       const { command } = pending;
       const judgement = judge(log, builder.nextOffset, builder.timestamp, command);
@@ -209,7 +225,7 @@ export class GroupCommit {
     } else if (isKind(cause, "overloaded", "unavailable")) {
       this.fail(taken, notStored(this.target.name, cause));
     } else {
-      await this.settle(log.fence.epoch, group, taken);
+      await this.settle(log.fence.epoch, group);
     }
   }
 
@@ -217,13 +233,16 @@ export class GroupCommit {
    * Opens the log again: under the same epoch, and with all earlier attempts fenced, what the log holds up to its end
    * is what was stored. Under another one somebody else may have written meanwhile, so the outcome stays unknown.
    */
-  private async settle(epoch: number, group: Group, taken: readonly Pending[]): Promise<void> {
+  private async settle(epoch: number, group: Group): Promise<void> {
     let reopened: StreamLog;
     try {
       reopened = await this.ready();
       if (reopened.fence.epoch !== epoch) throw new VaultError("fenced", `epoch ${epoch} is over`);
     } catch (error) {
-      this.fail(taken, outcomeUnknown(this.target.name, error));
+      for (const { pending, judgement } of group.members) {
+        const sent = judgement.kind === "accepted";
+        this.fail([pending], sent ? outcomeUnknown(this.target.name, error) : notStored(this.target.name, error));
+      }
       return;
     }
     const now = this.engine.clock.monotonic();

@@ -12,9 +12,9 @@ import { SegmentWriter } from "../segment/writer.ts";
 import type { StreamSettings } from "./commands.ts";
 import { finishDeletion } from "./delete-stream.ts";
 import type { Engine } from "./engine.ts";
-import { effectiveSettings, segmentPrefix, type StreamMetadata, streamNotFound } from "./metadata.ts";
+import { effectiveSettings, readMetadata, segmentPrefix, type StreamMetadata, streamNotFound } from "./metadata.ts";
 import { type ListedSegment, listSegments } from "./segment-list.ts";
-import { checkStillSealed, createNextSegment, emptyWriter, StreamLog } from "./stream-log.ts";
+import { checkStillSealed, type CreatedSegment, createNextSegment, emptyWriter, StreamLog } from "./stream-log.ts";
 
 /** What is the same for each try to open one stream. */
 interface Opening {
@@ -70,7 +70,14 @@ async function tryOpen(opening: Opening): Promise<StreamLog | undefined> {
     throw streamNotFound(opening.name);
   }
   if (recovered.sealed) return openNext(opening, fence, segments, writer, recovered);
-  if (recovered.dirty) await writer.clearBehindEnd();
+  if (recovered.dirty) {
+    try {
+      await writer.clearBehindEnd();
+    } catch (error) {
+      if (isKind(error, "conflict", "notFound", "indeterminate")) return undefined;
+      throw error;
+    }
+  }
   return logOf(opening, fence, segments.slice(0, -1), writer, recovered);
 }
 
@@ -103,7 +110,8 @@ async function createAndOpen(
   const { engine, prefix, settings } = opening;
   try {
     const created = await createNextSegment(engine, fence, prefix, firstOffset, settings);
-    if (sealed !== undefined) await checkStillSealed(engine, sealed, created);
+    if (sealed === undefined) await checkStillThere(opening, created);
+    else await checkStillSealed(engine, sealed, created);
     const { producers, timestamp: lastTimestamp } = state;
     const identity = { fence, incarnation: opening.metadata.incarnation, seed: opening.seed, producers, lastTimestamp };
     const writer = emptyWriter(engine, identity, prefix, created, settings);
@@ -119,6 +127,17 @@ async function createAndOpen(
     if (isKind(error, "alreadyExists", "indeterminate")) return undefined;
     throw error;
   }
+}
+
+/**
+ * Checks that a stream whose first segment was just created was not deleted meanwhile, by another leader: metadata goes
+ * before the segments do.
+ */
+async function checkStillThere({ engine, name, metadata }: Opening, created: CreatedSegment): Promise<void> {
+  const known = await readMetadata(engine.store, name);
+  if (known?.metadata.incarnation === metadata.incarnation) return;
+  await engine.store.remove(created.blob, created.etag);
+  throw streamNotFound(name);
 }
 
 /** A segment that carries our epoch. */

@@ -19,6 +19,17 @@ import { PendingBudget } from "./pending-budget.ts";
 import type { StreamLog } from "./stream-log.ts";
 import { TailCache } from "./tail-cache.ts";
 
+/** The error for an offset that is before the stream's start or beyond its tail. */
+export function outOfRange(stream: Stream, offset: bigint): VaultError {
+  const { startOffset: first, nextOffset: next } = stream;
+  const message = `offset ${offset} is not in stream ${stream.name}, which goes from ${first} to ${next}`;
+  return new VaultError("outOfRange", message, {
+    resource: stream.name,
+    field: "offset",
+    found: { first_offset: String(first), next_offset: String(next) },
+  });
+}
+
 /** What is told to a publisher that goes over a limit. */
 const retryAfterMs = 100;
 
@@ -115,8 +126,15 @@ export class Stream implements CommitTarget {
   }
 
   /** Frames from the one with `offset` on. See `readFrames`. */
-  framesFrom(offset: bigint): Promise<readonly Frame[]> {
-    return readFrames(this.engine, this.log, this.tail, offset);
+  async framesFrom(offset: bigint): Promise<readonly Frame[]> {
+    try {
+      return await readFrames(this.engine, this.log, this.tail, offset);
+    } catch (error) {
+      // The segment went while it was read: the stream was deleted, or trimmed.
+      if (isKind(error, "notFound") && this.ending !== undefined) throw this.ending;
+      if (isKind(error, "notFound") && offset < this.startOffset) throw outOfRange(this, offset);
+      throw error;
+    }
   }
 
   /** The first offset at or after `timestamp`, in milliseconds since 1970, of what is kept. */
@@ -147,7 +165,7 @@ export class Stream implements CommitTarget {
     const { log, startOffset, nextOffset } = this;
     const segments = await Promise.all(log.sealed.map((segment) => sealedSegment(this.engine, log, segment)));
     const sealedBytes = segments.reduce((sum, segment) => sum + segment.endPosition, 0);
-    const first = startOffset < nextOffset ? await this.framesFrom(startOffset) : [];
+    const first = startOffset < nextOffset ? await this.framesFrom(startOffset).catch(ifDamaged) : [];
     return {
       name: this.name,
       incarnation: this.incarnation,
@@ -178,6 +196,11 @@ export class Stream implements CommitTarget {
     });
   }
 
+  /** Whether the stream's use on this node has ended. */
+  get ended(): boolean {
+    return this.ending !== undefined;
+  }
+
   /** Ends the stream's use on this node: `reason` is what readers and writers get from now on. */
   end(reason: VaultError): void {
     this.ending = reason;
@@ -195,7 +218,11 @@ export class Stream implements CommitTarget {
 
   private async open(): Promise<StreamLog> {
     const before = this.view?.nextOffset;
-    const log = await openLog(this.engine, this.name, this.current);
+    const log = await openLog(this.engine, this.name, this.current).catch((error: unknown) => {
+      // Deleted, by us or by somebody else: nothing is left to read or to write.
+      if (isKind(error, "notFound")) this.end(error);
+      throw error;
+    });
     // What the cache holds must reach up to the end without a gap.
     if (before !== log.nextOffset) this.tail.clear();
     this.view = log;
@@ -203,6 +230,12 @@ export class Stream implements CommitTarget {
     this.changed.notify();
     return log;
   }
+}
+
+/** A stream whose first record is damaged can be described all the same. */
+function ifDamaged(error: unknown): readonly Frame[] {
+  if (isKind(error, "corrupt")) return [];
+  throw error;
 }
 
 function isHeld(log: StreamLog): boolean {

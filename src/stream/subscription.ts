@@ -6,12 +6,10 @@
  * and following: both are "the frames from this offset on".
  */
 import type { Clock } from "../clock.ts";
-import { VaultError } from "../errors.ts";
-import { damageError } from "../segment/scan.ts";
 import type { Frame } from "../segment/format.ts";
 import { selectRecords } from "../segment/records.ts";
 import type { Delivery, End, Start, SubscribeCommand } from "./commands.ts";
-import type { Stream } from "./stream.ts";
+import { outOfRange, type Stream } from "./stream.ts";
 
 /** What is the same through a subscription's life. */
 interface Plan {
@@ -52,6 +50,7 @@ export async function* subscribe(
   const plan = planOf(stream, command, responseBytes);
   const progress: Progress = { offset: start, remaining: countOf(command.end), ended: false };
   let first = true;
+  let saidCaughtUp = false;
   let quietSince = clock.monotonic();
   while (!signal.aborted) {
     stream.assertCurrent();
@@ -60,7 +59,9 @@ export async function* subscribe(
     const over = isOver(stream, plan, progress, clock);
     const caughtUp = progress.offset >= stream.nextOffset;
     const silentMs = clock.monotonic() - quietSince;
-    if (payload.length > 0 || first || over || silentMs >= command.heartbeatMs) {
+    const reached = caughtUp && !saidCaughtUp;
+    if (payload.length > 0 || first || over || reached || silentMs >= command.heartbeatMs) {
+      saidCaughtUp = caughtUp;
       const heartbeat = payload.length === 0;
       yield delivery(stream, progress, payload, caughtUp, first || heartbeat);
       first = false;
@@ -199,14 +200,4 @@ function delivery(
     caughtUp,
     incarnation: identify ? stream.incarnation : undefined,
   };
-}
-
-function outOfRange(stream: Stream, offset: bigint): VaultError {
-  const { startOffset: first, nextOffset: next } = stream;
-  const message = `offset ${offset} is not in stream ${stream.name}, which goes from ${first} to ${next}`;
-  return new VaultError("outOfRange", message, {
-    resource: stream.name,
-    field: "offset",
-    found: { first_offset: String(first), next_offset: String(next) },
-  });
 }
