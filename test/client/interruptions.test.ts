@@ -59,6 +59,7 @@ test("interruptions - publishing goes on when the network is back", async (t) =>
 });
 
 test("interruptions - a subscription is not resumed in a stream that was made anew", async (t) => {
+  t.timeout(20_000);
   const vault = await createVault(t);
   const proxy = await createProxy(t, vault.endpoint);
   const direct = createClient(t, vault);
