@@ -29,6 +29,8 @@ import type { StreamLog } from "./stream-log.ts";
 export interface CommitTarget {
   readonly name: string;
   readonly settings: StreamSettings;
+  /** Whether the stream's use on this node has ended: then nothing is tried again. */
+  readonly ended: boolean;
   readonly pending: PendingBudget;
   /** The log; opened where it is not. */
   openLog(): Promise<StreamLog>;
@@ -269,7 +271,7 @@ export class GroupCommit {
       try {
         return await attempt();
       } catch (error) {
-        if (!isKind(error, ...kinds) || clock.monotonic() > giveUpAt) throw error;
+        if (this.target.ended || !isKind(error, ...kinds) || clock.monotonic() > giveUpAt) throw error;
         leadership.fence();
         await sleep(clock, delayMs * (0.5 + clock.random()));
       }

@@ -126,6 +126,8 @@ export class StreamLog {
    * timestamp, so that the last frame's is always that of a record.
    */
   async seal(endOfStream: boolean): Promise<CheckpointFrame> {
+    // An index that came after the deletion would stay for ever.
+    if (endOfStream) await this.indexPuts;
     const builder = this.buildCommit(headerBytes, this.timestamp);
     builder.seal(endOfStream);
     const commit = builder.finish();

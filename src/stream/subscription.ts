@@ -7,6 +7,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Frame } from "../segment/format.ts";
+import { damageError } from "../segment/scan.ts";
 import { selectRecords } from "../segment/records.ts";
 import type { Delivery, End, Start, SubscribeCommand } from "./commands.ts";
 import { outOfRange, type Stream } from "./stream.ts";

@@ -8,16 +8,24 @@ import type { Commit } from "../segment/commit.ts";
 import type { Frame } from "../segment/format.ts";
 
 interface CachedCommit {
-  readonly frames: readonly Frame[];
+  readonly cache: TailCache;
+  /** Empty when they are given up: the budget's queue must not hold on to them. */
+  frames: readonly Frame[];
   readonly bytes: number;
+  /** Whether the cache holds it still. */
+  held: boolean;
 }
+
+/** The budget's queue is cleaned when it has this many commits that are not held any more, and more than are held. */
+const staleCommitsMax = 1024;
 
 /** What the tail caches of a vault may hold together. */
 export class TailBudget {
   private readonly bytesMax: number;
   private used = 0;
-  /** A cache stands here once for each commit that it was given, in order. */
-  private queue: TailCache[] = [];
+  private count = 0;
+  /** The commits in the order in which they came; some may not be held any more. */
+  private queue: CachedCommit[] = [];
   private head = 0;
 
   constructor(bytesMax: number) {
@@ -29,22 +37,27 @@ export class TailBudget {
     return this.used;
   }
 
-  /** Accounts for a commit that `cache` took, and makes room. */
-  take(cache: TailCache, bytes: number): void {
-    this.queue.push(cache);
-    this.used += bytes;
+  /** Accounts for a commit that a cache took, and makes room. */
+  take(commit: CachedCommit): void {
+    this.queue.push(commit);
+    this.used += commit.bytes;
+    this.count++;
     while (this.used > this.bytesMax && this.head < this.queue.length) {
-      this.queue[this.head++]!.dropOldest();
-      if (this.head > 1024 && this.head * 2 > this.queue.length) {
-        this.queue = this.queue.slice(this.head);
-        this.head = 0;
-      }
+      const oldest = this.queue[this.head++]!;
+      if (oldest.held) oldest.cache.dropOldest();
+    }
+    if (this.queue.length > 2 * this.count + staleCommitsMax) {
+      this.queue = this.queue.slice(this.head).filter((kept) => kept.held);
+      this.head = 0;
     }
   }
 
-  /** Accounts for bytes that a cache gave up. */
-  giveBack(bytes: number): void {
-    this.used -= bytes;
+  /** Accounts for a commit that a cache gave up. */
+  giveBack(commit: CachedCommit): void {
+    commit.held = false;
+    commit.frames = [];
+    this.used -= commit.bytes;
+    this.count--;
   }
 }
 
@@ -61,12 +74,14 @@ export class TailCache {
   /** Takes an acknowledged commit. */
   append(commit: Commit): void {
     const content = commit.endPosition - commit.position;
-    // A small commit would hold on to its pages: keep a copy of just the frames.
-    const compact = content * 2 < commit.bytes.length;
+    // The frames hold on to all that was allocated for the commit: where that is much more, keep copies of them.
+    const allocated = commit.bytes.buffer.byteLength;
+    const compact = content * 2 < allocated;
     const frames = compact ? commit.frames.map(copyFrame) : commit.frames;
-    const bytes = (compact ? content : commit.bytes.length) + frames.length * frameBytes;
-    this.commits.push({ frames, bytes });
-    this.budget.take(this, bytes);
+    const bytes = (compact ? content : allocated) + frames.length * frameBytes;
+    const cached = { cache: this, frames, bytes, held: true };
+    this.commits.push(cached);
+    this.budget.take(cached);
   }
 
   /** The frames of the commit that holds `offset`, from the one with it on; undefined where it is not held. */
@@ -93,12 +108,12 @@ export class TailCache {
       this.commits = this.commits.slice(this.head);
       this.head = 0;
     }
-    this.budget.giveBack(oldest.bytes);
+    this.budget.giveBack(oldest);
   }
 
   /** Gives up everything. */
   clear(): void {
-    for (const commit of this.commits.slice(this.head)) this.budget.giveBack(commit.bytes);
+    for (const commit of this.commits.slice(this.head)) this.budget.giveBack(commit);
     this.commits = [];
     this.head = 0;
   }

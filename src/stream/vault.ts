@@ -4,7 +4,7 @@
  * Invariants: a stream is opened once at a time; `streams` is in the order of last use; streams that are read or
  * written stay open, of the others at most `openStreamsMax` do.
  */
-import { VaultError } from "../errors.ts";
+import { isKind, VaultError } from "../errors.ts";
 import type {
   Delivery,
   PublishCommand,
@@ -27,6 +27,7 @@ import { subscribe } from "./subscription.ts";
 import { removeTrimmed, trimOffset, withStart } from "./trim.ts";
 
 const retryAfterMs = 100;
+const sealAttemptsMax = 3;
 
 /** Opens the vault over an engine. Nothing is read until a stream is asked for. */
 export class Vault implements VaultApi {
@@ -34,6 +35,7 @@ export class Vault implements VaultApi {
   private readonly pending: PendingBudget;
   private readonly streams = new Map<string, Promise<Stream>>();
   private subscriptions = 0;
+  private closed = false;
 
   constructor(engine: Engine) {
     this.engine = engine;
@@ -45,7 +47,15 @@ export class Vault implements VaultApi {
       const message = `too much is pending in this vault: more than ${this.pending.bytesMax} bytes; slow down`;
       throw new VaultError("overloaded", message, { retryAfterMs });
     }
-    const stream = await this.open(command.stream, this.engine.settings.autoCreateStreams);
+    // While the stream is opened the batch waits here, and counts.
+    const { storedBytes } = command.batch;
+    this.pending.take(storedBytes);
+    let stream: Stream;
+    try {
+      stream = await this.open(command.stream, this.engine.settings.autoCreateStreams);
+    } finally {
+      this.pending.giveBack(storedBytes);
+    }
     return stream.publish(command);
   }
 
@@ -108,11 +118,10 @@ export class Vault implements VaultApi {
     const stream = await this.open(name, false);
     checkIncarnation(stream, incarnation);
     await stream.committer.exclusively(async () => {
-      const log = await stream.openLog();
-      await log.seal(true);
+      await sealForEver(stream);
       stream.end(streamNotFound(name));
       this.streams.delete(name);
-      await finishDeletion(this.engine, name, stream.incarnation);
+      await finishDeletion(this.engine, name, stream.incarnation).catch(notYetDeleted);
     });
   }
 
@@ -160,8 +169,19 @@ export class Vault implements VaultApi {
     return this.streams.get(name)?.catch(() => undefined);
   }
 
-  /** Opens a stream, or makes it first if `create`. Throws `notFound`. */
-  open(name: string, create: boolean): Promise<Stream> {
+  /** Opens a stream, or makes it first if `create`. Throws `notFound`. What is done with it at once keeps it open. */
+  async open(name: string, create: boolean): Promise<Stream> {
+    for (;;) {
+      if (this.closed) throw new VaultError("unavailable", "this vault is shutting down", { retryAfterMs });
+      const opening = this.find(name, create);
+      const stream = await opening;
+      if (!stream.ended && this.streams.get(name) === opening) return stream;
+      // It was deleted, or closed to make room, before its turn came.
+      this.forget(name, opening);
+    }
+  }
+
+  private find(name: string, create: boolean): Promise<Stream> {
     const known = this.streams.get(name);
     const stream = known ?? this.load(name, create);
     // Behind all others: the order of last use.
@@ -188,6 +208,7 @@ export class Vault implements VaultApi {
 
   /** Answers what is pending and closes every stream. */
   async close(): Promise<void> {
+    this.closed = true;
     const open = await Promise.allSettled(this.streams.values());
     this.streams.clear();
     await Promise.all(open.map((stream) => (stream.status === "fulfilled" ? stream.value.close() : undefined)));
@@ -197,10 +218,17 @@ export class Vault implements VaultApi {
     this.engine.leadership.fence();
     const known = await readMetadata(this.engine.store, name);
     if (known === undefined && !create) throw streamNotFound(name);
-    const { metadata } = known ?? (await this.create(name, {}));
-    const stream = new Stream(this.engine, name, metadata, this.pending);
-    await stream.openLog();
-    return stream;
+    try {
+      const { metadata } = known ?? (await this.create(name, {}));
+      const stream = new Stream(this.engine, name, metadata, this.pending);
+      await stream.openLog();
+      return stream;
+    } catch (error) {
+      // Whatever became of what opening it changes, what the caller wanted was not begun.
+      if (!isKind(error, "indeterminate", "conflict", "fenced", "alreadyExists")) throw error;
+      const message = `stream ${name} could not be opened: ${error.message}`;
+      throw new VaultError("unavailable", message, { resource: name, retryAfterMs }, error);
+    }
   }
 
   private create(name: string, settings: SettingsChange) {
@@ -225,6 +253,30 @@ export class Vault implements VaultApi {
         .catch((error: unknown) => this.engine.log.warn("stream not closed", { stream: name, error }));
     }
   }
+}
+
+/**
+ * Seals a stream's end. Where the outcome is not known the log is opened again: that finishes the deletion if the seal
+ * is there, and says so by `notFound`.
+ */
+async function sealForEver(stream: Stream): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const log = await stream.openLog();
+      await log.seal(true);
+      return;
+    } catch (error) {
+      stream.dropLog();
+      if (attempt > 1 && isKind(error, "notFound")) return;
+      if (!isKind(error, "conflict", "indeterminate")) throw error;
+      if (attempt === sealAttemptsMax) notYetDeleted(error);
+    }
+  }
+}
+
+/** A deletion whose seal may be there is finished by whoever opens the stream next, or by the sweep. */
+function notYetDeleted(error: unknown): never {
+  throw new VaultError("indeterminate", "the stream may be deleted already, or will be soon; ask again", {}, error);
 }
 
 function checkIncarnation(stream: Stream, asked: string | undefined): void {
