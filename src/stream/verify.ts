@@ -4,13 +4,15 @@
  * was looked at, a frame that is not whole is one that is just being written.
  */
 import type { BlobStore } from "../blob/blob-store.ts";
+import { isKind } from "../errors.ts";
+import { encodeTimestampField } from "../segment/commit.ts";
 import { type Frame, frameFlags, incarnationSeed } from "../segment/format.ts";
 import { type Checkpoint, decodeCheckpoint, type IndexEntry } from "../segment/offset-index.ts";
 import { type ProducerLimits, ProducerTable } from "../segment/producers.ts";
+import { walkRecords } from "../segment/records.ts";
 import { judgeStop } from "../segment/recovery.ts";
 import { type ScanState, scanFrames, scanStart, type SegmentSource } from "../segment/scan.ts";
-import { MalformedError, WireCursor } from "../segment/wire.ts";
-import { readMetadata, segmentPrefix, type StreamMetadata } from "./metadata.ts";
+import { metadataBlob, readMetadata, segmentPrefix, type StreamMetadata } from "./metadata.ts";
 import { type ListedSegment, listSegments } from "./segment-list.ts";
 
 /** Something that is not as it should be. */
@@ -53,7 +55,9 @@ interface Totals {
 /** What is the same for all segments of the stream that is checked. */
 interface Check {
   readonly store: BlobStore;
+  readonly name: string;
   readonly metadata: StreamMetadata;
+  startOffset: bigint;
   readonly seed: number;
   readonly limits: ProducerLimits;
   readonly producers: ProducerTable;
@@ -68,24 +72,38 @@ const looksMax = 5;
 
 /** Checks the stream `name`. Finding nothing is the good answer. */
 export async function* verifyStream(store: BlobStore, name: string): AsyncGenerator<VerifyEvent> {
-  const known = await readMetadata(store, name);
-  if (known === undefined) {
-    yield finding(name, undefined, "there is no such stream");
+  const metadata = await metadataOf(store, name);
+  if (typeof metadata === "string") {
+    yield finding(metadataBlob(name), undefined, metadata);
     return;
   }
-  const { metadata } = known;
   const check: Check = {
     store,
+    name,
     metadata,
+    startOffset: metadata.startOffset,
     seed: incarnationSeed(metadata.incarnation),
     limits: producerLimits,
     producers: new ProducerTable(producerLimits),
     totals: { segments: 0, frames: 0, records: 0n, bytes: 0 },
   };
   const segments = await listSegments(store, segmentPrefix(name, metadata.incarnation));
+  // Read once more: what was trimmed before the listing is not missing.
+  const trimmed = await metadataOf(store, name);
+  if (typeof trimmed !== "string") check.startOffset = trimmed.startOffset;
   const first = segments[0];
   if (first === undefined) yield { kind: "note", blob: name, text: "the stream has no segment yet" };
   else yield* verifySegments(check, segments, first);
+}
+
+/** The stream's metadata; a sentence where there is none that can be understood. */
+async function metadataOf(store: BlobStore, name: string): Promise<StreamMetadata | string> {
+  try {
+    return (await readMetadata(store, name))?.metadata ?? "there is no such stream";
+  } catch (error) {
+    if (isKind(error, "corrupt")) return error.message;
+    throw error;
+  }
 }
 
 async function* verifySegments(
@@ -93,7 +111,7 @@ async function* verifySegments(
   segments: readonly ListedSegment[],
   first: ListedSegment,
 ): AsyncGenerator<VerifyEvent> {
-  const { startOffset } = check.metadata;
+  const { startOffset } = check;
   if (first.firstOffset > startOffset) {
     yield finding(first.blob, undefined, `records from ${startOffset} to ${first.firstOffset} are missing`);
   }
@@ -107,17 +125,40 @@ async function* verifySegments(
       );
     }
     state = { ...scanStart(segment.firstOffset, state.timestamp), epoch: state.epoch };
-    yield* verifySegment(check, segment, state, at === segments.length - 1);
+    try {
+      yield* verifySegment(check, segment, state, at === segments.length - 1);
+    } catch (error) {
+      if (!isKind(error, "notFound")) throw error;
+      const next = segments[at + 1];
+      yield* goneSegment(check, segment, next);
+      state.nextOffset = next?.firstOffset ?? state.nextOffset;
+      continue;
+    }
     check.totals.segments++;
     check.totals.bytes += state.position;
     yield { kind: "progress", blob: segment.blob, ...check.totals, nextOffset: state.nextOffset };
   }
-  if (state.nextOffset < startOffset) {
+  if (!state.sealed && state.nextOffset < startOffset) {
     yield finding(
       segments.at(-1)!.blob,
       undefined,
       `ends at ${state.nextOffset}, before the stream's start ${startOffset}`,
     );
+  }
+}
+
+/** A segment that was listed and is not there any more: trimmed, or deleted with its stream, or lost. */
+async function* goneSegment(
+  check: Check,
+  segment: ListedSegment,
+  next: ListedSegment | undefined,
+): AsyncGenerator<VerifyEvent> {
+  const now = await metadataOf(check.store, check.name);
+  const deleted = typeof now === "string" || now.incarnation !== check.metadata.incarnation;
+  if (deleted || (next !== undefined && next.firstOffset <= now.startOffset)) {
+    yield { kind: "note", blob: segment.blob, text: "was deleted while it was looked at" };
+  } else {
+    yield finding(segment.blob, undefined, "the segment is gone");
   }
 }
 
@@ -192,21 +233,9 @@ function* verifyFrame(
 function recordsProblem(frame: Frame): string | undefined {
   const isData = (frame.flags & frameFlags.data) !== 0;
   if (!isData) return frame.recordCount === 0 && frame.payload.length === 0 ? undefined : "a seal holds records";
-  const cursor = new WireCursor(frame.payload);
-  let offset = frame.firstOffset;
-  try {
-    for (; cursor.position < frame.payload.length; offset++) {
-      if (cursor.readVarint() !== 0x0a) return `record ${offset} does not begin as one`;
-      const end = cursor.readLength() + cursor.position;
-      const found = cursor.readVarint() === 0x08 ? cursor.readVarint64() : 0n;
-      if (found !== offset) return `record ${offset} says that it is ${found}`;
-      cursor.position = end;
-    }
-  } catch (error) {
-    if (error instanceof MalformedError) return `record ${offset} is malformed: ${error.message}`;
-    throw error;
-  }
-  return offset === frame.nextOffset ? undefined : `holds records up to ${offset}, its header says ${frame.nextOffset}`;
+  const { count, problem } = walkRecords(frame.payload, frame.firstOffset, encodeTimestampField(frame.timestamp));
+  if (problem !== undefined || count === frame.recordCount) return problem;
+  return `holds ${count} records, its header says ${frame.recordCount}`;
 }
 
 /** Compares a checkpoint with what the frames say at the frame that it names. */
