@@ -21,7 +21,7 @@ import { statusDetailsKey, toStatus } from "./status.ts";
 export const receiveBytesMax = 8 * 1024 * 1024;
 
 /** How many bytes of a call's responses may wait for the transport before the handler is asked for more. */
-export const unsentBytesMax = 128 * 1024;
+export const unsentBytesMax = 256 * 1024;
 
 /** After so many milliseconds without traffic the server asks whether a connection still lives. */
 export const keepaliveMs = 20_000;
@@ -267,11 +267,11 @@ function checkRoom(state: ServerState): void {
   }
 }
 
-/** Sends responses, holding back while too many bytes wait. After a cancel nothing is sent and nothing waits. */
+/** Sends responses, holding back while too many bytes wait, but not any more once the signal is aborted. */
 function createRoom(call: WritableCall, signal: AbortSignal): { send(response: Buffer): Promise<void> | undefined } {
   let unsentBytes = 0;
   let wake: (() => void) | undefined;
-  // Neither 'drain' nor the callback of a write comes after a cancel.
+  // After a cancel no write may ever be called back; and a drain does not wait for a client that stands still.
   const onAbort = () => wake?.();
   signal.addEventListener("abort", onAbort, { once: true });
   return {

@@ -1,3 +1,5 @@
+import { connect } from "node:http2";
+import type { ClientHttp2Stream } from "node:http2";
 import * as grpc from "@grpc/grpc-js";
 import type { ExecutionContext } from "ava";
 import { systemClock } from "../../src/clock.ts";
@@ -14,6 +16,8 @@ export async function createRpcServer(
   settings: Partial<GrpcServerSettings> = {},
   log: Log = silentLog,
 ): Promise<{ server: GrpcServer; address: string }> {
+  // A call that never ends fails its test soon.
+  t.timeout(15_000);
   const server = createGrpcServer({ ...grpcServerDefaults, ...settings }, systemClock, log);
   server.addHandlers(handlers);
   const address = await server.listen("127.0.0.1:0");
@@ -65,4 +69,30 @@ export function readAll(
     call.on("status", (status) => resolve({ responses, status }));
     call.resume();
   });
+}
+
+/**
+ * A call over plain HTTP/2 that takes nothing but its headers until somebody listens for its data: grpc-js's client
+ * reads on by itself and keeps what nobody wants.
+ */
+export function createStalledCall(
+  t: ExecutionContext,
+  address: string,
+  path: string,
+  request: Uint8Array,
+): ClientHttp2Stream {
+  const session = connect(`http://${address}`);
+  session.on("error", () => {});
+  t.teardown(() => session.destroy());
+  const call = session.request({
+    ":method": "POST",
+    ":path": path,
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  call.on("error", () => {});
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(request.length, 1);
+  call.end(Buffer.concat([head, request]));
+  return call;
 }

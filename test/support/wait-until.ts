@@ -14,3 +14,20 @@ export async function waitUntil(condition: () => boolean, what: string, limitMs 
     clearInterval(keepAlive);
   }
 }
+
+// Looks in a row, 5 ms apart, at which something must be the same to count as standing still.
+const stillLooks = 30;
+
+/** Resolves to the value of `look` once it is `min` or more and does not change any more. */
+export async function waitUntilStill(look: () => number, min: number, what: string): Promise<number> {
+  let last = -1;
+  let same = 0;
+  const isStill = () => {
+    const value = look();
+    same = value === last && value >= min ? same + 1 : 0;
+    last = value;
+    return same >= stillLooks;
+  };
+  await waitUntil(isStill, `${what} stands still`);
+  return last;
+}
