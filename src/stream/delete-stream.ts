@@ -33,5 +33,5 @@ async function removeBlobs(store: BlobStore, prefix: string): Promise<void> {
     names.push(...page.items.map((item) => item.name));
     from = page.next;
   } while (from !== undefined);
-  for (const name of names.sort()) await store.remove(name);
+  for (const name of names.toSorted()) await store.remove(name);
 }

@@ -38,7 +38,7 @@ export async function listSegments(store: BlobStore, prefix: string): Promise<Li
     }
     from = page.next;
   } while (from !== undefined);
-  return [...segments].sort().map((digits) => {
+  return [...segments].toSorted().map((digits) => {
     const firstOffset = BigInt(digits);
     return {
       firstOffset,

@@ -243,7 +243,7 @@ export class Vault implements VaultApi {
 
   /** Closes the streams that were not used for longest, beyond the limit. */
   private async evict(): Promise<void> {
-    for (const [name, opening] of [...this.streams]) {
+    for (const [name, opening] of this.streams.entries().toArray()) {
       if (this.streams.size <= this.engine.settings.openStreamsMax) return;
       const stream = await opening.catch(() => undefined);
       if (stream === undefined || stream.readers > 0 || stream.committer.busy) continue;
