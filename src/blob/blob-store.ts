@@ -96,11 +96,34 @@ export interface ListPage<T> {
 /** What a put of a block blob depends on: the version that it replaces, or that there is none. */
 export type PutCondition = { readonly ifMatch: Etag } | { readonly ifNoneMatch: "*" } | "always";
 
-/** A container of blobs. Names are paths of ASCII letters, digits, `.`, `_`, `-` and `/`. Case counts. */
-export interface BlobStore {
+/** A container of blobs, to read. Names are paths of ASCII letters, digits, `.`, `_`, `-` and `/`. Case counts. */
+export interface BlobReader {
   /** What this is, for messages: never holds a secret. */
   readonly description: string;
 
+  /**
+   * Reads a range of a blob of either kind; fewer bytes (or none) where the blob ends before it does. One version or
+   * several: see docs/format.md. Where a change was under way, `etag` may be one that no other answer has.
+   */
+  read(name: string, position: number, lengthBytes: number): Promise<BlobBytes>;
+  /** A block blob as a whole; undefined if there is none. */
+  get(name: string): Promise<BlobBytes | undefined>;
+  /** What is known of a blob of either kind; undefined if there is none. */
+  properties(name: string): Promise<BlobProperties | undefined>;
+  /** The blobs whose names begin with `prefix`. `limit`: 1 to `listLimitMax`. */
+  list(prefix: string, limit: number, from?: string): Promise<ListPage<BlobEntry>>;
+  /**
+   * What stands between `prefix` and the next `/` in names that begin with `prefix`: whole names, `prefix` included,
+   * the `/` not. In byte order of the names with that `/` (so `a-b` is before `a`), as Azure lists them.
+   */
+  listFolders(prefix: string, limit: number, from?: string): Promise<ListPage<string>>;
+
+  /** Closes connections and files; for when nothing is under way. Nothing but `close` may be called after it. */
+  close(): Promise<void>;
+}
+
+/** A container of blobs that may be changed. */
+export interface BlobStore extends BlobReader {
   /** Creates a page blob full of zeros with the fence's epoch as its sequence number. `alreadyExists`. */
   createPages(name: string, sizeBytes: number, fence: Fence): Promise<Etag>;
   /**
@@ -117,31 +140,14 @@ export interface BlobStore {
    * when the number was the epoch already. Where the number is above the epoch it stays, and so the answer tells.
    */
   raiseFence(name: string, ifMatch: Etag, fence: Fence): Promise<{ etag: Etag; sequenceNumber: number }>;
-  /**
-   * Reads a range of a blob of either kind; fewer bytes (or none) where the blob ends before it does. One version or
-   * several: see docs/format.md. Where a change was under way, `etag` may be one that no other answer has.
-   */
-  read(name: string, position: number, lengthBytes: number): Promise<BlobBytes>;
 
   /**
    * Replaces a block blob as a whole, or makes one. `conflict` (etag; also where `ifMatch` meets no blob),
    * `alreadyExists` under `ifNoneMatch`. At most `putBytesMax`.
    */
   put(name: string, bytes: Uint8Array, condition: PutCondition): Promise<Etag>;
-  /** A block blob as a whole; undefined if there is none. */
-  get(name: string): Promise<BlobBytes | undefined>;
-
-  /** What is known of a blob of either kind; undefined if there is none. */
-  properties(name: string): Promise<BlobProperties | undefined>;
   /** Deletes a blob of either kind; false if there was none. With `ifMatch` only that version: else `conflict`. */
   remove(name: string, ifMatch?: Etag): Promise<boolean>;
-  /** The blobs whose names begin with `prefix`. `limit`: 1 to `listLimitMax`. */
-  list(prefix: string, limit: number, from?: string): Promise<ListPage<BlobEntry>>;
-  /**
-   * What stands between `prefix` and the next `/` in names that begin with `prefix`: whole names, `prefix` included,
-   * the `/` not. In byte order of the names with that `/` (so `a-b` is before `a`), as Azure lists them.
-   */
-  listFolders(prefix: string, limit: number, from?: string): Promise<ListPage<string>>;
 
   /** Creates the control blob: a page blob of one page with metadata. `alreadyExists`. */
   createControl(name: string, metadata: Readonly<Record<string, string>>): Promise<Etag>;
@@ -158,7 +164,4 @@ export interface BlobStore {
   releaseLease(name: string, leaseId: string): Promise<void>;
   /** Ends whoever's lease it is at once, if the blob has the version `ifMatch`. `conflict` (etag, or lease: none). */
   breakLease(name: string, ifMatch: Etag): Promise<void>;
-
-  /** Closes connections and files; for when nothing is under way. Nothing but `close` may be called after it. */
-  close(): Promise<void>;
 }

@@ -1,11 +1,11 @@
 /** Walking a segment's frames from storage: for recovery, for `verify`, and where there is no index. */
-import { type BlobStore, pageBytes, writeBytesMax } from "../blob/blob-store.ts";
+import { type BlobReader, pageBytes, writeBytesMax } from "../blob/blob-store.ts";
 import { VaultError } from "../errors.ts";
 import { type Frame, frameFlags, headerBytes, magicBytes, parseFrame, peekFrameBytes } from "./format.ts";
 
 /** A segment to read. */
 export interface SegmentSource {
-  readonly store: BlobStore;
+  readonly store: BlobReader;
   readonly blob: string;
   /** See `incarnationSeed`. */
   readonly seed: number;

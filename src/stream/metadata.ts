@@ -1,6 +1,6 @@
 /** `streams/NAME/stream.json`: the incarnation, its settings and its start. Changed by If-Match only. */
 import { z } from "zod";
-import type { BlobStore, Etag } from "../blob/blob-store.ts";
+import type { BlobReader, BlobStore, Etag } from "../blob/blob-store.ts";
 import type { Clock } from "../clock.ts";
 import { isKind, VaultError } from "../errors.ts";
 import type { SettingsChange, StreamSettings } from "./commands.ts";
@@ -53,7 +53,7 @@ export function segmentPrefix(stream: string, incarnation: string): string {
 }
 
 /** Reads a stream's metadata; undefined if there is no such stream. Throws `corrupt` where it cannot be understood. */
-export async function readMetadata(store: BlobStore, stream: string): Promise<VersionedMetadata | undefined> {
+export async function readMetadata(store: BlobReader, stream: string): Promise<VersionedMetadata | undefined> {
   const stored = await store.get(metadataBlob(stream));
   return stored && { metadata: decode(stored.bytes, stream).metadata, etag: stored.etag };
 }

@@ -1,5 +1,5 @@
 /** The segments of a stream, as a listing of storage shows them. */
-import type { BlobStore } from "../blob/blob-store.ts";
+import type { BlobReader } from "../blob/blob-store.ts";
 
 /** A segment in a listing. */
 export interface ListedSegment {
@@ -26,7 +26,7 @@ export function indexBlob(prefix: string, firstOffset: bigint): string {
 }
 
 /** Lists the segments under `prefix`, in order. */
-export async function listSegments(store: BlobStore, prefix: string): Promise<ListedSegment[]> {
+export async function listSegments(store: BlobReader, prefix: string): Promise<ListedSegment[]> {
   const segments = new Set<string>();
   const indexes = new Set<string>();
   let from: string | undefined;

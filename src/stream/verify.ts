@@ -3,7 +3,7 @@
  * and metadata. Nothing is changed, and the vault may run meanwhile: beyond the end that it had when the last segment
  * was looked at, a frame that is not whole is one that is just being written.
  */
-import type { BlobStore } from "../blob/blob-store.ts";
+import type { BlobReader } from "../blob/blob-store.ts";
 import { isKind } from "../errors.ts";
 import { encodeTimestampField } from "../segment/commit.ts";
 import { type Frame, frameFlags, incarnationSeed } from "../segment/format.ts";
@@ -54,7 +54,7 @@ interface Totals {
 
 /** What is the same for all segments of the stream that is checked. */
 interface Check {
-  readonly store: BlobStore;
+  readonly store: BlobReader;
   readonly name: string;
   readonly metadata: StreamMetadata;
   startOffset: bigint;
@@ -71,7 +71,7 @@ const producerLimits: ProducerLimits = { producersMax: 10_000, producerRequestsM
 const looksMax = 5;
 
 /** Checks the stream `name`. Finding nothing is the good answer. */
-export async function* verifyStream(store: BlobStore, name: string): AsyncGenerator<VerifyEvent> {
+export async function* verifyStream(store: BlobReader, name: string): AsyncGenerator<VerifyEvent> {
   const metadata = await metadataOf(store, name);
   if (typeof metadata === "string") {
     yield finding(metadataBlob(name), undefined, metadata);
@@ -97,7 +97,7 @@ export async function* verifyStream(store: BlobStore, name: string): AsyncGenera
 }
 
 /** The stream's metadata; a sentence where there is none that can be understood. */
-async function metadataOf(store: BlobStore, name: string): Promise<StreamMetadata | string> {
+async function metadataOf(store: BlobReader, name: string): Promise<StreamMetadata | string> {
   try {
     return (await readMetadata(store, name))?.metadata ?? "there is no such stream";
   } catch (error) {
