@@ -42,9 +42,16 @@ export interface RunningVault {
 /** How long a start waits to learn who leads before it serves all the same. */
 const firstLookMs = 2000;
 
+/** How long each layer has to close at the least, when the grace period is used up. */
+const closeMsMin = 2000;
+
 /** Opens storage, listens, takes part in the election, and serves. Throws a VaultError that says what to do. */
 export async function startVault(config: Config, { clock, log }: VaultPorts): Promise<RunningVault> {
-  const store = await openStore(config.storage, clock, log, { openFilesMax: config.openFilesMax });
+  const store = await openStore(config.storage, clock, log, {
+    openFilesMax: config.openFilesMax,
+    leaseTimeoutMs: config.leaseTimeoutMs,
+    requestTimeoutMs: config.storageTimeoutMs,
+  });
   try {
     return await serve(config, clock, log, store);
   } catch (error) {
@@ -74,11 +81,15 @@ async function serve(config: Config, clock: Clock, log: Log, store: BlobStore): 
         stopping.abort();
         health.setServing(false);
         health.setPublishing(false);
+        const graceEndsAt = clock.monotonic() + config.shutdownGraceMs;
+        const close = (layer: string, closing: Promise<unknown>) => {
+          return closeWithin(Math.max(graceEndsAt - clock.monotonic(), closeMsMin), layer, closing, clock, log);
+        };
         await server.drain(config.shutdownGraceMs);
-        await vault.close();
-        await Promise.all([following, sweeping]);
-        await election.close();
-        await store.close();
+        await close("vault", vault.close());
+        await close("followers", Promise.all([following, sweeping]));
+        await close("election", election.close());
+        await close("storage", store.close());
       },
     };
   } catch (error) {
@@ -87,18 +98,31 @@ async function serve(config: Config, clock: Clock, log: Log, store: BlobStore): 
   }
 }
 
+/** Waits for a layer to close. Where storage hangs it is left as it is: the next start recovers what it needs. */
+async function closeWithin(
+  limitMs: number,
+  layer: string,
+  closing: Promise<unknown>,
+  clock: Clock,
+  log: Log,
+): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = clock.timer(limitMs, () => {
+    log.warn("did not close in time", { layer, limitMs });
+    resolve();
+  });
+  await Promise.race([closing, late]).finally(() => timer.cancel());
+}
+
 async function serverSettings(config: Config) {
   const { tlsCert, tlsKey } = config;
   const files = tlsCert === undefined || tlsKey === undefined ? [] : [readFile(tlsCert), readFile(tlsKey)];
   const [certificate, key] = await Promise.all(files);
   const tls = certificate === undefined || key === undefined ? undefined : { certificate, key };
-  const { callsMax, callsPerConnectionMax, connectionAgeMsMax, connectionAgeGraceMs } = config;
   return {
-    callsMax,
-    callsPerConnectionMax,
+    ...config,
     tls,
-    connectionAgeMsMax: connectionAgeMsMax === 0 ? undefined : connectionAgeMsMax,
-    connectionAgeGraceMs,
+    connectionAgeMsMax: config.connectionAgeMsMax === 0 ? undefined : config.connectionAgeMsMax,
   };
 }
 
@@ -166,7 +190,7 @@ function reachable(bound: string): string {
 function addServices(server: GrpcServer, config: Config, vault: Vault, health: Health, cluster: ClusterView): void {
   const { recordBytesMax, keyBytesMax, commitBytesMax } = config;
   const limits = { recordBytesMax, keyBytesMax, batchBytesMax: batchBytesMax - (writeBytesMax - commitBytesMax) };
-  server.addHandlers(createVaultHandlers(vault, limits));
+  server.addHandlers(createVaultHandlers(vault, limits, config.heartbeatMs));
   server.addHandlers(createStreamHandlers(vault));
   server.addHandlers(createClusterHandlers(cluster));
   server.addLibraryService(health);
