@@ -1,3 +1,5 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import test from "ava";
 
 import { defaultConfig, describeSettings, loadConfig } from "../src/config.ts";
@@ -96,4 +98,11 @@ test("config - every setting's default is allowed, described, and can be given b
     t.deepEqual(loadConfig({ [row.name]: row.default }, {}), defaultConfig, row.name);
     t.deepEqual(loadConfig({}, { [row.variable]: row.default }), defaultConfig, row.name);
   }
+});
+
+test("settings - each one is used by the code that it is for", async (t) => {
+  const files = await readdir("src", { recursive: true });
+  const others = files.filter((name) => name.endsWith(".ts") && !["settings.ts", "config.ts"].includes(name));
+  const code = (await Promise.all(others.map((name) => readFile(join("src", name), "utf8")))).join("\n");
+  for (const { name } of describeSettings()) t.regex(code, new RegExp(`\\b${name}\\b`), name);
 });

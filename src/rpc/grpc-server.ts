@@ -23,18 +23,16 @@ export const receiveBytesMax = 8 * 1024 * 1024;
 /** How many bytes of a call's responses may wait for the transport before the handler is asked for more. */
 export const unsentBytesMax = 256 * 1024;
 
-/** After so many milliseconds without traffic the server asks whether a connection still lives. */
-export const keepaliveMs = 20_000;
-
-/** A connection that does not answer that within so many milliseconds is closed. */
-export const keepaliveTimeoutMs = 10_000;
-
 /** What a server can be told. */
 export interface GrpcServerSettings {
   /** The most calls at a time on one connection; clients hold back what is above it. */
   readonly callsPerConnectionMax: number;
   /** The most calls at a time on all connections; what is above it is refused with RESOURCE_EXHAUSTED. */
   readonly callsMax: number;
+  /** After so many milliseconds without traffic the server asks whether a connection still lives. */
+  readonly keepaliveMs: number;
+  /** A connection that does not answer that within so many milliseconds is closed. */
+  readonly keepaliveTimeoutMs: number;
   /** Connections are closed at about this age, ±10 %, so that clients spread over nodes again; undefined: never. */
   readonly connectionAgeMsMax?: number | undefined;
   /** How long the calls of such a connection may go on. */
@@ -44,7 +42,12 @@ export interface GrpcServerSettings {
 }
 
 /** The settings where nothing else is said. */
-export const grpcServerDefaults: GrpcServerSettings = { callsPerConnectionMax: 10_000, callsMax: 20_000 };
+export const grpcServerDefaults: GrpcServerSettings = {
+  callsPerConnectionMax: 10_000,
+  callsMax: 20_000,
+  keepaliveMs: 20_000,
+  keepaliveTimeoutMs: 10_000,
+};
 
 /** A service that a library binds to grpc-js by itself: health checks, reflection. */
 export interface LibraryService {
@@ -116,8 +119,8 @@ function toChannelOptions(settings: GrpcServerSettings): grpc.ServerOptions {
   return {
     "grpc.max_receive_message_length": receiveBytesMax,
     "grpc.max_concurrent_streams": settings.callsPerConnectionMax,
-    "grpc.keepalive_time_ms": keepaliveMs,
-    "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
+    "grpc.keepalive_time_ms": settings.keepaliveMs,
+    "grpc.keepalive_timeout_ms": settings.keepaliveTimeoutMs,
     ...(connectionAgeMsMax === undefined ? {} : { "grpc.max_connection_age_ms": connectionAgeMsMax }),
     ...(connectionAgeGraceMs === undefined ? {} : { "grpc.max_connection_age_grace_ms": connectionAgeGraceMs }),
   };

@@ -14,11 +14,11 @@ export const heartbeatMsMin = 100;
 /** The longest heartbeat interval, in milliseconds. */
 export const heartbeatMsMax = 5 * 60_000;
 
-/** The heartbeat interval where the request does not say, in milliseconds. */
+/** The heartbeat interval where neither the request nor the vault's settings say, in milliseconds. */
 export const heartbeatMsDefault = 10_000;
 
-/** Reads a SubscribeRequest. Throws `invalid`, naming the field. */
-export function parseSubscribeRequest(bytes: Uint8Array): SubscribeCommand {
+/** Reads a SubscribeRequest; `heartbeatMs` is for one that does not say. Throws `invalid`, naming the field. */
+export function parseSubscribeRequest(bytes: Uint8Array, heartbeatMs = heartbeatMsDefault): SubscribeCommand {
   const request = decodeRequest(SubscribeRequestSchema, bytes);
   validateStreamName(request.stream, "stream");
   return {
@@ -27,7 +27,7 @@ export function parseSubscribeRequest(bytes: Uint8Array): SubscribeCommand {
     start: readStart(request),
     end: readEnd(request),
     keyPrefix: readKeyPrefix(request),
-    heartbeatMs: readHeartbeat(request),
+    heartbeatMs: readHeartbeat(request) ?? heartbeatMs,
   };
 }
 
@@ -71,8 +71,8 @@ function readKeyPrefix({ keyPrefix }: SubscribeRequest): Uint8Array {
   return keyPrefix.slice();
 }
 
-function readHeartbeat({ heartbeatInterval }: SubscribeRequest): number {
-  if (heartbeatInterval === undefined) return heartbeatMsDefault;
+function readHeartbeat({ heartbeatInterval }: SubscribeRequest): number | undefined {
+  if (heartbeatInterval === undefined) return undefined;
   const heartbeatMs = readDuration(heartbeatInterval, "heartbeat_interval");
   if (heartbeatMs < heartbeatMsMin || heartbeatMs > heartbeatMsMax) {
     const rule = `from ${heartbeatMsMin} ms to ${heartbeatMsMax / 1000} s`;

@@ -1,7 +1,7 @@
 import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
 import { VaultError } from "../errors.ts";
 import type { RecordLimits } from "../segment/batch.ts";
-import type { VaultApi } from "../stream/commands.ts";
+import type { SubscribeCommand, VaultApi } from "../stream/commands.ts";
 import type { CallContext, HandlerTable } from "./handlers.ts";
 import { methodPath } from "./handlers.ts";
 import { parsePublishRequest } from "./publish-request.ts";
@@ -9,8 +9,11 @@ import { encodePublishResponse, publishAll } from "./publish-stream.ts";
 import { parseSubscribeRequest } from "./subscribe-request.ts";
 import { encodeSubscribeResponse } from "./subscribe-response.ts";
 
-/** The methods of VaultService. `limits` hold for every record that is published. */
-export function createVaultHandlers(vault: VaultApi, limits: RecordLimits): HandlerTable {
+/**
+ * The methods of VaultService. `limits` hold for every record that is published, `heartbeatMs` for subscriptions that
+ * do not say.
+ */
+export function createVaultHandlers(vault: VaultApi, limits: RecordLimits, heartbeatMs?: number): HandlerTable {
   return {
     [methodPath(VaultService.method.publish)]: {
       kind: "unary",
@@ -24,14 +27,17 @@ export function createVaultHandlers(vault: VaultApi, limits: RecordLimits): Hand
     },
     [methodPath(VaultService.method.subscribe)]: {
       kind: "serverStream",
-      handle: (request, context) => subscribe(vault, request, context),
+      handle: (request, context) => subscribe(vault, parseSubscribeRequest(request, heartbeatMs), context),
     },
   };
 }
 
 /** Ends by returning only at the requested end: else the error says where to resume. */
-async function* subscribe(vault: VaultApi, request: Buffer, { signal }: CallContext): AsyncGenerator<Uint8Array> {
-  const command = parseSubscribeRequest(request);
+async function* subscribe(
+  vault: VaultApi,
+  command: SubscribeCommand,
+  { signal }: CallContext,
+): AsyncGenerator<Uint8Array> {
   let nextOffset: bigint | undefined;
   let ended = false;
   try {
