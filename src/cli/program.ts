@@ -10,6 +10,7 @@ import { createPublishCommand } from "./publish.ts";
 import { createServeCommand } from "./serve.ts";
 import { createStreamsCommand } from "./streams.ts";
 import { createSubscribeCommand } from "./subscribe.ts";
+import { createVerifyCommand } from "./verify.ts";
 
 const examples = `
 Examples:
@@ -48,6 +49,7 @@ function createProgram(io: CliIo, finish: (code: number) => void): Command {
     createStreamsCommand,
     createClusterCommand,
     createBenchCommand,
+    createVerifyCommand,
     createCheckStorageCommand,
   ];
   for (const create of creators) program.addCommand(create(io, finish));

@@ -14,6 +14,7 @@ const commands = [
   ["streams", "segments"],
   ["cluster"],
   ["bench"],
+  ["verify"],
   ["check-storage"],
   [],
 ];
