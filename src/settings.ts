@@ -149,7 +149,7 @@ export const settings = {
   ),
   commitBytesMax: bytes(4 * MiB, 64 * KiB, 4 * MiB, "The largest write of records to storage. 4 MiB is Azure's limit."),
   frameBytes: bytes(256 * KiB, 4 * KiB, MiB, "The size at which a frame, the unit of checks and seeks, is closed."),
-  responseBytes: bytes(256 * KiB, 4 * KiB, 3.5 * MiB, "The size at which a response of a subscription is sent."),
+  responseBytes: bytes(256 * KiB, 4 * KiB, 2 * MiB, "The size at which a response of a subscription is sent."),
   settleMs: milliseconds(
     30 * second,
     second,
