@@ -1,7 +1,9 @@
 /** `npm run bench`: measures, and prints figures. Progress goes to the standard error. */
+import { formatMemory, measureMemory } from "./memory.ts";
 import { parseOptions, usage } from "./options.ts";
 import type { BenchOptions } from "./options.ts";
 import { formatReport, reportThroughput } from "./report.ts";
+import { formatStartup, measureStartup } from "./startup.ts";
 import { measureThroughput } from "./throughput.ts";
 
 function say(text: string): void {
@@ -14,9 +16,14 @@ async function run(options: BenchOptions): Promise<{ json: object; text: string 
       const report = reportThroughput(await measureThroughput(options, say));
       return { json: report, text: formatReport(report) };
     }
-    case "memory":
-    case "startup":
-      throw new Error("not there yet");
+    case "memory": {
+      const report = await measureMemory(options, say);
+      return { json: report, text: formatMemory(report) };
+    }
+    case "startup": {
+      const report = await measureStartup(options, say);
+      return { json: report, text: formatStartup(report) };
+    }
   }
 }
 

@@ -1,20 +1,26 @@
 import { create, toBinary } from "@bufbuild/protobuf";
+import { StreamService } from "../gen/messagevault/v1/stream_pb.ts";
 import { PublishRequestSchema, SubscribeRequestSchema, VaultService } from "../gen/messagevault/v1/vault_pb.ts";
 import type { SubscribeRequest } from "../gen/messagevault/v1/vault_pb.ts";
 
 /** The paths of the methods that are measured; the limit servers answer the same ones. */
 export const publishStreamPath = `/${VaultService.typeName}/PublishStream`;
+export const publishPath = `/${VaultService.typeName}/Publish`;
+export const listStreamsPath = `/${StreamService.typeName}/ListStreams`;
 export const subscribePath = `/${VaultService.typeName}/Subscribe`;
 
 /** How many copies of its request a load sends in turn: more than the processor's caches hold. */
 const copies = 64;
 
-/** Encodes publish requests of `records` records with values of `recordBytes` random bytes, to be sent in turn. */
-export function encodePublishRequests(stream: string, records: number, recordBytes: number): Buffer[] {
+/**
+ * Encodes publish requests of `records` records with values of `recordBytes` random bytes, to be sent in turn.
+ * `count`: how many will be sent.
+ */
+export function encodePublishRequests(stream: string, records: number, recordBytes: number, count = copies): Buffer[] {
   const random = createRandom();
   const values = Array.from({ length: records }, () => ({ value: fillRandom(Buffer.alloc(recordBytes), random) }));
   const request = toBinary(PublishRequestSchema, create(PublishRequestSchema, { stream, records: values }));
-  return Array.from({ length: copies }, () => Buffer.from(request));
+  return Array.from({ length: Math.min(count, copies) }, () => Buffer.from(request));
 }
 
 /** Encodes a subscription to `stream` from `fromOffset` to the tail as it stands then. */
@@ -23,7 +29,7 @@ export function encodeReplayRequest(stream: string, fromOffset: bigint): Buffer 
 }
 
 /** Encodes a subscription to `stream` from its first record, to end before offset `untilOffset`. */
-export function encodeFollowRequest(stream: string, untilOffset: bigint): Buffer {
+export function encodeUntilRequest(stream: string, untilOffset: bigint): Buffer {
   return encodeSubscribe({
     stream,
     start: { case: "offset", value: 0n },

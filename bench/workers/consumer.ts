@@ -28,11 +28,18 @@ export interface RecordArgs extends ReplayArgs {
   readonly bytesMax: number;
 }
 
+/** A call with one request and one response. */
+export interface UnaryArgs {
+  readonly endpoint: string;
+  readonly path: string;
+  readonly request: Uint8Array;
+}
+
 const connectTimeoutMs = 10_000;
 const windowBytes = 8 * 1024 * 1024;
 const passThrough = (bytes: Buffer) => bytes;
 
-serveCommands({ replay, record });
+serveCommands({ ready: () => undefined, replay, record, unary });
 
 async function replay({ endpoint, request, calls }: ReplayArgs): Promise<ReplayResult> {
   const client = await connect(endpoint);
@@ -71,6 +78,20 @@ async function record({ endpoint, request, file, bytesMax }: RecordArgs): Promis
   output.end();
   await finished(output);
   return { bytes, responses, seconds: 0 };
+}
+
+async function unary({ endpoint, path, request }: UnaryArgs): Promise<Buffer> {
+  const client = await connect(endpoint);
+  try {
+    return await new Promise((resolve, reject) => {
+      client.makeUnaryRequest(path, passThrough, passThrough, Buffer.from(request), (error, response) => {
+        if (error === null && response !== undefined) resolve(response);
+        else reject(error ?? new Error("no response"));
+      });
+    });
+  } finally {
+    client.close();
+  }
 }
 
 function connect(endpoint: string): Promise<grpc.Client> {

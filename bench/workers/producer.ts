@@ -25,7 +25,7 @@ const passThrough = (bytes: Buffer) => bytes;
 serveCommands({ publish });
 
 async function publish(args: PublishArgs): Promise<Sample> {
-  const requests = encodePublishRequests(args.stream, args.batch, args.recordBytes);
+  const requests = encodePublishRequests(args.stream, args.batch, args.recordBytes, args.requests);
   const clients = await Promise.all(Array.from({ length: args.producers }, () => connect(args.endpoint)));
   const load: Load = { requests, remaining: args.requests, window: args.window, bytes: 0 };
   const startedAt = performance.now();

@@ -1,0 +1,96 @@
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import path from "node:path";
+import { describeMachine } from "./machine.ts";
+import type { Machine } from "./machine.ts";
+import type { BenchOptions } from "./options.ts";
+import { encodeReplayRequest, encodeUntilRequest } from "./requests.ts";
+import { roundTo } from "./statistics.ts";
+import type { Sample } from "./statistics.ts";
+import { startVault } from "./vault-process.ts";
+import { startWorker } from "./worker-process.ts";
+import type { ReplayArgs } from "./workers/consumer.ts";
+import type { PublishArgs } from "./workers/producer.ts";
+
+/** What a vault took while records were published and replayed. Memory is in MiB. */
+export interface MemoryReport {
+  /** The most that was resident at any time, as the kernel kept it. */
+  readonly residentMax: number;
+  /** What was resident when it had just started, and the median of what was sampled under load. */
+  readonly residentAtStart: number;
+  readonly residentMedian: number;
+  readonly publishedGb: number;
+  /** Of two subscriptions: one that follows from the start, and one that replays all of it later. */
+  readonly replayedGb: number;
+  readonly seconds: number;
+  readonly machine: Machine;
+}
+
+const batch = 1000;
+const recordBytes = 250;
+const requestBytes = 256_000;
+const stream = "memory";
+const sampleMs = 100;
+
+/** Publishes to a vault on files at full speed, while it is replayed twice. Needs /proc, so Linux. */
+export async function measureMemory(options: BenchOptions, say: (text: string) => void): Promise<MemoryReport> {
+  await using stack = new AsyncDisposableStack();
+  const directory = await mkdtemp(path.join(options.directory, "message-vault-memory-"));
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const vault = stack.use(await startVault({ storage: `file:${directory}` }));
+  const residentAtStart = readMemory(vault.pid, "VmRSS");
+  const producer = stack.use(startWorker("producer"));
+  const follower = stack.use(startWorker("consumer"));
+  const replayer = stack.use(startWorker("consumer"));
+  const requests = Math.max(2, Math.ceil(options.bytes / requestBytes));
+  const records = BigInt(requests) * BigInt(batch);
+  const publish = (count: number): Promise<Sample> => {
+    const args: PublishArgs = { endpoint: vault.endpoint, stream, requests: count, batch, recordBytes, ...load };
+    return producer.call<Sample>("publish", args);
+  };
+  const read = (request: Uint8Array): ReplayArgs => ({ endpoint: vault.endpoint, request, calls: 1 });
+
+  const resident: number[] = [];
+  const sampling = setInterval(() => {
+    resident.push(readMemory(vault.pid, "VmRSS"));
+    if (resident.length % 50 === 0) say(`${resident.at(-1)?.toFixed(0)} MiB resident`);
+  }, sampleMs);
+  stack.defer(() => clearInterval(sampling));
+  const startedAt = performance.now();
+  // The first one creates the stream.
+  await publish(1);
+  const following = follower.call<Sample>("replay", read(encodeUntilRequest(stream, records)));
+  const half = requests >> 1;
+  const first = await publish(half);
+  const [second, followed, replayed] = await Promise.all([
+    publish(requests - 1 - half),
+    following,
+    replayer.call<Sample>("replay", read(encodeReplayRequest(stream, 0n))),
+  ]);
+  resident.sort((a, b) => a - b);
+  return {
+    residentMax: roundTo(readMemory(vault.pid, "VmHWM"), 1),
+    residentAtStart: roundTo(residentAtStart, 1),
+    residentMedian: roundTo(resident[resident.length >> 1] ?? 0, 1),
+    publishedGb: roundTo((first.bytes + second.bytes) / 1e9, 3),
+    replayedGb: roundTo((followed.bytes + replayed.bytes) / 1e9, 3),
+    seconds: roundTo((performance.now() - startedAt) / 1000, 1),
+    machine: describeMachine(),
+  };
+}
+
+const load = { producers: 4, window: 8 };
+
+/** The report as text. */
+export function formatMemory(report: MemoryReport): string {
+  const { residentMax, residentAtStart, residentMedian, publishedGb, replayedGb, seconds } = report;
+  return `Resident memory of the vault, MiB: at most ${residentMax}, median ${residentMedian}, at start ${residentAtStart}
+while ${publishedGb} GB were published and ${replayedGb} GB replayed in ${seconds} s
+`;
+}
+
+/** A figure of a process's status in MiB. [proc_pid_status(5)] */
+function readMemory(pid: number, field: "VmRSS" | "VmHWM"): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024;
+}
