@@ -82,11 +82,15 @@ async function readCertificates(path: string): Promise<Uint8Array> {
   }
 }
 
-// Interruptions that the client gets over by itself are worth a line: the command seems to hang meanwhile.
+// Interruptions that the client gets over by itself are worth a line, as the command seems to hang meanwhile; the same
+// one again is not.
 function createCliLog(io: CliIo): Log {
+  let last: string | undefined;
   const warn: Log["warn"] = (event, fields) => {
     const cause = fields?.["error"];
-    say(io, `${event}: ${cause instanceof Error ? cause.message : ""}; trying again`);
+    const text = `${event}: ${cause instanceof Error ? cause.message : ""}; trying again`;
+    if (text !== last) say(io, text);
+    last = text;
   };
   return { ...silentLog, warn };
 }

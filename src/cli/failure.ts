@@ -18,6 +18,9 @@ export function describeFailure(error: unknown): string {
 
 function findHint(error: VaultError): string | undefined {
   const { kind, detail, message } = error;
+  if (message.startsWith("no connection to") && !message.includes("ECONNREFUSED")) {
+    return "if the vault speaks TLS, give --tls or --tls-ca FILE; else leave both out. Is the address right?";
+  }
   if (message.startsWith("no connection to")) {
     return "is the vault running? Start it with `npm start`, or say where it is with --address HOST:PORT.";
   }

@@ -156,7 +156,10 @@ function createAdder(
 
 // Standard input, up to its end or Ctrl-C.
 async function* readInput(io: CliIo): AsyncGenerator<Uint8Array | string> {
-  const stop = () => io.stdin.destroy();
+  const stop = () => {
+    say(io, "publishing what was read; Ctrl-C again ends at once");
+    io.stdin.destroy();
+  };
   io.interrupted.addEventListener("abort", stop, { once: true });
   try {
     if (io.interrupted.aborted) stop();

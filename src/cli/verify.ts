@@ -1,7 +1,8 @@
 import { Command } from "commander";
-import type { BlobStore, ListPage } from "../blob/blob-store.ts";
+import type { BlobReader, ListPage } from "../blob/blob-store.ts";
 import { isKind } from "../errors.ts";
 import { createLog } from "../log.ts";
+import { settings } from "../settings.ts";
 import { metadataBlob } from "../stream/metadata.ts";
 import { verifyStream } from "../stream/verify.ts";
 import type { VerifyEvent, VerifyProgress } from "../stream/verify.ts";
@@ -12,7 +13,7 @@ import type { CliIo, Output } from "./io.ts";
 
 interface VerifyOptions {
   readonly all?: boolean;
-  readonly storage: string;
+  readonly storage?: string;
   readonly json?: boolean;
 }
 
@@ -35,7 +36,7 @@ export function createVerifyCommand(io: CliIo, finish: (code: number) => void): 
     .description("Reads streams from storage, without the vault, and names everything that is not as it should be.")
     .argument("[streams...]", "the streams to check")
     .option("--all", "check all streams")
-    .requiredOption("--storage <storage>", "where the streams are: as for serve")
+    .option("--storage <setting>", `where the streams are: as for serve (default: ${settings.storage.defaultText})`)
     .option("--json", "print a JSON object a line")
     .addHelpText("after", examples)
     .action(async (streams: readonly string[], options: VerifyOptions) => {
@@ -52,7 +53,10 @@ async function verify(io: CliIo, streams: readonly string[], options: VerifyOpti
   let findings = 0;
   let checked = 0;
   try {
-    const store = await openForReading(io, options.storage);
+    // Only now: the Azure SDK takes longest to load, and most commands do not need it.
+    const { openReader } = await import("../blob/open-store.ts");
+    const storage = options.storage ?? io.env["MESSAGE_VAULT_STORAGE"] ?? settings.storage.default;
+    const store = await openReader(storage, io.clock, createLog("warn", "text", io.stderr));
     try {
       for await (const stream of options.all === true ? listNames(store) : streams) {
         findings += await verifyOne(io, output, store, stream, options.json === true);
@@ -69,18 +73,8 @@ async function verify(io: CliIo, streams: readonly string[], options: VerifyOpti
   return findings === 0 ? exitCodes.done : exitCodes.failed;
 }
 
-// Only when it is needed: the Azure SDK takes longest to load. Files are looked at past the lock of a running vault.
-async function openForReading(io: CliIo, storage: string): Promise<BlobStore> {
-  if (storage.startsWith("file:")) {
-    const { openFileView } = await import("../blob/file-view.ts");
-    return openFileView(storage.slice("file:".length), io.clock);
-  }
-  const { openStore } = await import("../blob/open-store.ts");
-  return openStore(storage, io.clock, createLog("warn", "text", io.stderr));
-}
-
 // All streams that there are. A folder without metadata is what a deletion has left, or a creation has begun.
-async function* listNames(store: BlobStore): AsyncGenerator<string> {
+async function* listNames(store: BlobReader): AsyncGenerator<string> {
   let from: string | undefined = "";
   while (from !== undefined) {
     const page: ListPage<string> = await store.listFolders(streamsFolder, pageSize, from);
@@ -93,7 +87,7 @@ async function* listNames(store: BlobStore): AsyncGenerator<string> {
 }
 
 // Returns how much was found.
-async function verifyOne(io: CliIo, output: Output, store: BlobStore, stream: string, json: boolean): Promise<number> {
+async function verifyOne(io: CliIo, output: Output, store: BlobReader, stream: string, json: boolean): Promise<number> {
   let findings = 0;
   let last: VerifyProgress | undefined;
   for await (const event of readEvents(store, stream)) {
@@ -108,7 +102,7 @@ async function verifyOne(io: CliIo, output: Output, store: BlobStore, stream: st
 }
 
 // What cannot be read at all is one of the findings: other streams are checked all the same.
-async function* readEvents(store: BlobStore, stream: string): AsyncGenerator<VerifyEvent> {
+async function* readEvents(store: BlobReader, stream: string): AsyncGenerator<VerifyEvent> {
   try {
     yield* verifyStream(store, stream);
   } catch (error) {

@@ -6,6 +6,7 @@ import { statusDetailsKey } from "../rpc/status.ts";
 // What grpc-js says when a call never left this process, as it had no connection to send it on.
 const neverSent = /No connection established|Name resolution failed|Channel closed before call started/;
 
+const lastError = /Last error: (?:Error: )?(.+?)\. Resolution note/;
 const reasons = /ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|Name resolution failed/;
 
 /**
@@ -16,7 +17,7 @@ export function toVaultError(status: StatusObject | null, address: string): Vaul
   if (status === null) return new VaultError("indeterminate", `${address} gave no answer`, { resource: address });
   const message = status.details;
   if (neverSent.test(message)) {
-    const reason = reasons.exec(message)?.[0] ?? message;
+    const reason = reasons.exec(message)?.[0] ?? lastError.exec(message)?.[1] ?? message;
     return new VaultError("unavailable", `no connection to ${address}: ${reason}`, { resource: address });
   }
   const [details] = status.metadata.get(statusDetailsKey);
