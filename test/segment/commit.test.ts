@@ -88,8 +88,8 @@ test("commit - a seal is a frame of its own that names the next offset", (t) => 
 });
 
 test("commit - the largest batch fits from every place in a page, with the longest producer id", (t) => {
-  const overhead = batchOf([{ value: Buffer.alloc(1000_000) }]).storedBytes - 1000_000;
   const limits = { ...recordLimits, recordBytesMax: writeBytesMax };
+  const overhead = batchOf([{ value: Buffer.alloc(4_000_000) }], limits).storedBytes - 4_000_000;
   const batch = batchOf([{ value: Buffer.alloc(batchBytesMax - overhead) }], limits);
   t.is(batch.storedBytes, batchBytesMax);
   const more = [{ value: Buffer.alloc(batchBytesMax - overhead + 1) }];

@@ -20,7 +20,22 @@ const golden = buildCommit({ position: 8192 + 100, firstOffset: 300n }, [
 const at = 100;
 
 // Changing a byte here makes every vault that is out there unreadable: a new version of the format, not a new golden.
-const goldenFrame = ["4d56460101e9d0a4"].join("");
+const goldenFrame = [
+  "4d564601", // magic and version
+  "e959fb22", // CRC
+  "2e000000", // payload length
+  "1b000000", // producer section length
+  "02000000", // records
+  "01000000", // flags, codec
+  "2c01000000000000", // first offset
+  "7b68e5cf8b010000", // timestamp
+  "0300000000000000", // epoch
+  "6420000000000000", // position of the commit
+  "0000000000000000", // reserved
+  "0a1a08ac02120b0880e2cfaa0610c0a9d33a1a016b220568656c6c6f", // record 300
+  "0a1008ad02120b0880e2cfaa0610c0a9d33a", // record 301
+  "07000000000000002c0100000000000002000000e9d45470027031", // producer section
+].join("");
 
 test("frame - the bytes are those that were stored before", (t) => {
   const frame = golden.bytes.subarray(at, at + (golden.endPosition - golden.position));
