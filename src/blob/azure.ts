@@ -25,6 +25,8 @@ export interface AzureStoreSettings extends AzureLimits {
   readonly socketsMax: number;
   /** How many blobs' clients and sizes are remembered. */
   readonly knownBlobsMax: number;
+  /** Whether a container that is missing is made. */
+  readonly createContainer: boolean;
 }
 
 /** The limits where none are given. */
@@ -35,6 +37,7 @@ export const azureStoreDefaults: AzureStoreSettings = {
   readRetryDelayMs: 200,
   socketsMax: 64,
   knownBlobsMax: 4_096,
+  createContainer: true,
 };
 
 /**
@@ -53,7 +56,7 @@ export async function openAzureStore(
   const context = { container, requests, blobs };
   try {
     await refuseHierarchicalNamespace(context);
-    await ensureContainer(context);
+    await ensureContainer(context, limits.createContainer);
   } catch (error) {
     container.close();
     throw error;
@@ -84,17 +87,21 @@ async function refuseHierarchicalNamespace({ container, requests }: AzureContext
   throw new VaultError("invalid", message);
 }
 
-async function ensureContainer({ container, requests }: AzureContext): Promise<void> {
+async function ensureContainer({ container, requests }: AzureContext, create: boolean): Promise<void> {
   const subject = subjectOf(container.data);
   try {
-    await requests.control(subject, (abortSignal) => container.data.createIfNotExists({ abortSignal }));
+    if (create) {
+      await requests.control(subject, (abortSignal) => container.data.createIfNotExists({ abortSignal }));
+      return;
+    }
   } catch (error) {
+    // A SAS of a container may not make one.
     if (!isKind(error, "denied", "unauthenticated", "indeterminate")) throw error;
-    // A SAS of a container may not make one. Whether it is there and may be listed shows at once.
-    await requests.read(subject, (abortSignal) =>
-      container.data.listBlobsFlat({ abortSignal }).byPage({ maxPageSize: 1 }).next(),
-    );
   }
+  // Whether it is there and may be listed shows at once.
+  await requests.read(subject, (abortSignal) =>
+    container.data.listBlobsFlat({ abortSignal }).byPage({ maxPageSize: 1 }).next(),
+  );
 }
 
 /** What messages call the container: they speak of blobs. */

@@ -3,7 +3,8 @@ import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { silentLog } from "../log.ts";
 import type { AzureStoreSettings } from "./azure.ts";
-import type { BlobStore } from "./blob-store.ts";
+import type { BlobReader, BlobStore } from "./blob-store.ts";
+import { openFileReader } from "./file-reader.ts";
 import { nodeFileSystem } from "./file-system.ts";
 import type { FileStoreSettings } from "./file.ts";
 import { openFileStore } from "./file.ts";
@@ -52,6 +53,30 @@ export async function openStore(
     return openAzureStore(splitConnectionString(setting), clock, limits);
   }
   throw unknownSetting();
+}
+
+/**
+ * Opens the storage that a setting names to read it, while a vault runs on it or not, and without changing anything.
+ * Throws `invalid` for storage that lives and ends with its vault and for a directory that does not exist, `notFound`
+ * for such a container, and what openStore throws.
+ */
+export async function openReader(
+  setting: string,
+  clock: Clock,
+  log: Log = silentLog,
+  limits: StorageLimits = {},
+): Promise<BlobReader> {
+  if (setting === "memory:" || setting === "azurite:") throw endsWithVault(setting);
+  if (setting.startsWith("file:") && setting.length > 5) return openFileReader(setting.slice(5), clock);
+  return openStore(setting, clock, log, { ...limits, createContainer: false });
+}
+
+function endsWithVault(setting: string): VaultError {
+  const others = "the emulator's connection string (the vault logs its endpoint), or another storage";
+  const hint = setting === "memory:" ? "nobody else can read it" : `give ${others}`;
+  return new VaultError("invalid", `${setting} keeps everything in the vault's own memory: ${hint}`, {
+    field: "storage",
+  });
 }
 
 /** The URL, if it names a container and nothing below it. */
