@@ -158,20 +158,20 @@ export const settings = {
   ),
 
   tailCacheBytes: bytes(
-    64 * MiB,
+    32 * MiB,
     MiB,
     64 * GiB,
     "Memory for the newest frames of all streams, which subscriptions at the tail share.",
   ),
   readCacheBytes: bytes(
-    32 * MiB,
+    16 * MiB,
     4 * MiB,
     64 * GiB,
     "Memory for what was read from storage, shared by all who replay the same.",
   ),
   readBytes: bytes(MiB, 256 * KiB, 4 * MiB, "The size of a read from storage."),
   readAheadBytes: bytes(2 * MiB, 0, 64 * MiB, "How far storage is read ahead of a subscription that replays."),
-  readsInFlightMax: count(32, 1, 1024, "How many reads from storage are under way at a time."),
+  readsInFlightMax: count(16, 1, 1024, "How many reads from storage are under way at a time."),
   indexCacheBytes: bytes(16 * MiB, MiB, 16 * GiB, "Memory for the indexes of closed segments."),
   openStreamsMax: count(1000, 1, 1_000_000, "How many streams are kept open; those not used for longest are closed."),
   openFilesMax: count(256, 8, 100_000, "How many files the file storage keeps open."),
