@@ -67,8 +67,8 @@ export class ProducerTable {
   /** Remembers the requests of a stored frame. */
   recordFrame(frame: Frame): void {
     if (frame.producerSection.length === 0) return;
-    for (const entry of readProducerEntries(frame.producerSection)) {
-      this.record(entry.id, { ...entry, timestamp: frame.timestamp });
+    for (const { id, ...request } of readProducerEntries(frame.producerSection)) {
+      this.record(id, { ...request, timestamp: frame.timestamp });
     }
   }
 

@@ -139,6 +139,7 @@ async function trust(
     if (endPosition !== 0 || nextOffset !== base.firstOffset) return undefined;
     return { state: scanStart(base.firstOffset, lastTimestamp), found: { endOfStream: false, index, producers } };
   }
+  if (endPosition <= last.position) return undefined;
   const { bytes } = await source.store.read(source.blob, last.position, endPosition - last.position);
   const frame = parseFrame(bytes, 0, last.position, source.seed);
   if (frame === undefined || frame.endPosition !== endPosition || frame.nextOffset !== nextOffset) return undefined;
@@ -162,8 +163,11 @@ function stateOf(checkpoint: Pick<Checkpoint, "endPosition" | "nextOffset" | "la
   };
 }
 
-/** Why a walk stopped; behind damage it can go on at `resume`. */
-export type Stop = { kind: "end" } | { kind: "torn" } | { kind: "damage"; resume: ScanState };
+/**
+ * Why a walk stopped; behind damage it can go on at `resume`. `acknowledged`: what is damaged had been acknowledged
+ * before it was read, so that it cannot be a commit that is just being written.
+ */
+export type Stop = { kind: "end" } | { kind: "torn" } | { kind: "damage"; resume: ScanState; acknowledged: boolean };
 
 /**
  * What the frame at `state.position` is, which does not count. Everything before the end of `checkpoint` is known to be
@@ -179,13 +183,16 @@ export async function judgeStop(
   const { bytes } = await source.store.read(source.blob, position, lookAheadBytes);
   if (acknowledged === undefined && isZero(bytes, 0, bytes.length)) return { kind: "end" };
   const next = await findLater(source, position, acknowledged);
-  if (next !== undefined) return { kind: "damage", resume: resumeAt(state, next) };
-  if (acknowledged !== undefined) return { kind: "damage", resume: { ...stateOf(acknowledged), epoch: state.epoch } };
+  if (next !== undefined) return { kind: "damage", resume: resumeAt(state, next), acknowledged: true };
+  if (acknowledged !== undefined) {
+    return { kind: "damage", resume: { ...stateOf(acknowledged), epoch: state.epoch }, acknowledged: true };
+  }
   const extent = frameExtent(bytes);
   if (mayBeTorn(bytes, position, extent)) return { kind: "torn" };
   // What is left of the same commit was acknowledged with what is damaged.
   const rest = findFrame(bytes, position, 1, source.seed, () => true);
-  return { kind: "damage", resume: rest === undefined ? behindLastFrame(state, bytes, extent) : resumeAt(state, rest) };
+  const resume = rest === undefined ? behindLastFrame(state, bytes, extent) : resumeAt(state, rest);
+  return { kind: "damage", resume, acknowledged: false };
 }
 
 /** The first valid frame behind `position` that shows that what is at `position` had been acknowledged. */
@@ -222,11 +229,14 @@ function frameExtent(bytes: Buffer): number {
   return peekFrameBytes(bytes, 0) ?? 0;
 }
 
-/** Whether some sector of the frame, or of its header where that cannot be believed, is as it was before the write. */
+/**
+ * Whether some sector of the frame, or of its header where that cannot be believed, is as it was before the write: zero
+ * to its end.
+ */
 function mayBeTorn(bytes: Buffer, position: number, extent: number): boolean {
   const end = Math.min(bytes.length, extent === 0 ? headerBytes : extent);
   for (let at = 0; at < end;) {
-    const sectorEnd = Math.min(end, at + sectorBytes - ((position + at) % sectorBytes));
+    const sectorEnd = Math.min(bytes.length, at + sectorBytes - ((position + at) % sectorBytes));
     if (isZero(bytes, at, sectorEnd)) return true;
     at = sectorEnd;
   }
