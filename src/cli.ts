@@ -16,6 +16,14 @@ process.stdout.on("error", () => undefined);
 process.on("SIGINT", interrupt);
 process.on("SIGTERM", interrupt);
 
+// The clock's timers do not keep a process alive, and a command may wait for nothing else: for storage that cannot be
+// reached, say. What follows ends the process.
+new MessageChannel().port1.ref();
+
+// Clocks' timers do not keep the process alive: a command that waits would end with it.
+const { port1: awake } = new MessageChannel();
+awake.ref();
+
 const exitCode = await runCli(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
