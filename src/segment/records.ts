@@ -65,16 +65,17 @@ export function selectRecords(payload: Buffer, firstOffset: bigint, selection: S
 
 /**
  * Walks a payload whose first record should have `firstOffset`, up to its end or the first thing that is no record of
- * the vault's, and tells what that is. `stamp`: where given, the `timestamp` field that each record must have.
+ * the vault's, and tells what that is, how many records are before it and how many bytes they take. `stamp`: where given, the `timestamp` field that each record must have.
  */
 export function walkRecords(
   payload: Buffer,
   firstOffset: bigint,
   stamp?: Buffer,
-): { count: number; problem: string | undefined } {
+): { count: number; bytes: number; problem: string | undefined } {
   const cursor = new WireCursor(payload);
   let offset = firstOffset;
-  const stop = (problem?: string) => ({ count: Number(offset - firstOffset), problem });
+  let bytes = 0;
+  const stop = (problem?: string) => ({ count: Number(offset - firstOffset), bytes, problem });
   try {
     for (; cursor.position < payload.length; offset++) {
       if (payload[cursor.position++] !== 0x0a) return stop(`record ${offset} does not begin as one`);
@@ -86,6 +87,7 @@ export function walkRecords(
         return stop(`record ${offset} has another timestamp than its frame`);
       }
       cursor.position = end;
+      bytes = end;
     }
   } catch (error) {
     if (error instanceof MalformedError) return stop(`record ${offset} is malformed: ${error.message}`);

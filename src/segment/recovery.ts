@@ -182,15 +182,16 @@ export async function judgeStop(
   const acknowledged = checkpoint !== undefined && position < checkpoint.endPosition ? checkpoint : undefined;
   const { bytes } = await source.store.read(source.blob, position, lookAheadBytes);
   if (acknowledged === undefined && isZero(bytes, 0, bytes.length)) return { kind: "end" };
-  const next = await findLater(source, position, acknowledged);
-  if (next !== undefined) return { kind: "damage", resume: resumeAt(state, next), acknowledged: true };
+  // What is left of the same commit was acknowledged with what is damaged.
+  const rest = findFrame(bytes, position, 1, source.seed, () => true);
+  const later = await findLater(source, position, acknowledged);
+  if (later !== undefined) return { kind: "damage", resume: resumeAt(state, rest ?? later), acknowledged: true };
   if (acknowledged !== undefined) {
     return { kind: "damage", resume: { ...stateOf(acknowledged), epoch: state.epoch }, acknowledged: true };
   }
   const extent = frameExtent(bytes);
-  if (mayBeTorn(bytes, position, extent)) return { kind: "torn" };
-  // What is left of the same commit was acknowledged with what is damaged.
-  const rest = findFrame(bytes, position, 1, source.seed, () => true);
+  const lengthHolds = (rest === undefined || rest.position >= position + extent) && !hasWrongLength(state, bytes);
+  if (lengthHolds && mayBeTorn(bytes, position, extent)) return { kind: "torn" };
   const resume = rest === undefined ? behindLastFrame(state, bytes, extent) : resumeAt(state, rest);
   return { kind: "damage", resume, acknowledged: false };
 }
@@ -241,6 +242,14 @@ function mayBeTorn(bytes: Buffer, position: number, extent: number): boolean {
     at = sectorEnd;
   }
   return false;
+}
+
+/** Whether all records that the header names are there, and end elsewhere than it says: then nothing of it is missing. */
+function hasWrongLength(state: ScanState, bytes: Buffer): boolean {
+  const { firstOffset, recordCount, payloadBytes } = readHeader(bytes, 0);
+  if (firstOffset !== state.nextOffset || recordCount === 0) return false;
+  const walked = walkRecords(bytes.subarray(headerBytes), firstOffset);
+  return walked.count === recordCount && walked.bytes !== payloadBytes;
 }
 
 /**

@@ -70,7 +70,7 @@ test("records - what lies side by side is one piece", (t) => {
 test("records - a walk counts what is whole and says what is wrong", (t) => {
   const payload = storeBatch(batchOf([{ value: Buffer.from("one") }, { value: Buffer.from("two") }, {}]), 9n, 1234);
   const stamp = encodeTimestampField(1234);
-  t.deepEqual(walkRecords(payload, 9n, stamp), { count: 3, problem: undefined });
+  t.deepEqual(walkRecords(payload, 9n, stamp), { count: 3, bytes: payload.length, problem: undefined });
   t.like(walkRecords(payload, 8n), { count: 0 });
   t.regex(walkRecords(payload, 8n).problem!, /record 8 says that it is 9/);
   t.regex(walkRecords(payload, 9n, encodeTimestampField(1235)).problem!, /another timestamp/);
@@ -82,5 +82,5 @@ test("records - a walk counts what is whole and says what is wrong", (t) => {
     problem: "record 12 does not begin as one",
   });
   const fromZero = storeBatch(batchOf([{}, {}]), 0n, 1234);
-  t.deepEqual(walkRecords(fromZero, 0n, stamp), { count: 2, problem: undefined });
+  t.deepEqual(walkRecords(fromZero, 0n, stamp), { count: 2, bytes: fromZero.length, problem: undefined });
 });
