@@ -104,7 +104,7 @@ test("damage - a page of zeros in the middle is no end", async (t) => {
 });
 
 test("damage - zeros over a large commit that others follow are no end", async (t) => {
-  const segment = await createSegment();
+  const segment = await createSegment(16 * 1024 * 1024);
   const large = Array.from({ length: 4 }, (_, i) => ({ records: [{ value: Buffer.alloc(950_000, i + 1) }] }));
   await segment.append([{ records: someRecords(2) }]);
   const hit = await segment.append(large);

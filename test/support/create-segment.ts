@@ -16,7 +16,6 @@ import { createClock } from "./create-clock.ts";
 import { batchOf } from "./publish-records.ts";
 
 const blob = "s/00000000000000000000.segment";
-const sizeBytes = 16 * 1024 * 1024;
 
 /** The producers that a test's segments remember. */
 export const testLimits: ProducerLimits = { producersMax: 100, producerRequestsMax: 5, producerWindowMs: 60_000 };
@@ -40,8 +39,8 @@ export interface TestSegment {
   reopen(recovered: RecoveredSegment): Promise<TestSegment>;
 }
 
-/** Makes an empty segment. */
-export async function createSegment(): Promise<TestSegment> {
+/** Makes an empty segment; a small one is looked through fast. */
+export async function createSegment(sizeBytes = 256 * 1024): Promise<TestSegment> {
   const store = createMemoryStore(createClock());
   await store.createPages(blob, sizeBytes, fence);
   return openSegment(store, await recoverSegment(sourceOf(store), emptyBase(), undefined));
@@ -58,7 +57,7 @@ function emptyBase() {
 }
 
 async function openSegment(store: MemoryStore, recovered: RecoveredSegment): Promise<TestSegment> {
-  const { etag } = (await store.properties(blob))!;
+  const { etag, sizeBytes } = (await store.properties(blob))!;
   const identity = { store, fence, incarnation: testIncarnation, seed: testSeed, blob, indexBlob: "s/0.index" };
   const writer = new SegmentWriter({ ...identity, firstOffset: 0n, sizeBytes }, etag, recovered);
   const commits: Commit[] = [];
