@@ -74,3 +74,28 @@ export function createHeldCall(): HeldCall {
     release: () => gate.resolve(),
   };
 }
+
+const calls: readonly StoreCall[] = [
+  "createPages",
+  "writePages",
+  "clearPages",
+  "raiseFence",
+  "read",
+  "put",
+  "get",
+  "properties",
+  "remove",
+  "list",
+  "listFolders",
+];
+
+/** Lets `choose` pick what happens to each call of the store, by its number from 0 on. */
+export function chooseFaults(faulty: FaultyStore, choose: (number: number, call: StoreCall) => Fault): void {
+  let number = 0;
+  for (const call of calls) faulty.set(call, (forward, args) => choose(number++, call)(forward, args));
+}
+
+/** Ends all faults. */
+export function endFaults(faulty: FaultyStore): void {
+  for (const call of calls) faulty.set(call, undefined);
+}
