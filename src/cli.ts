@@ -20,10 +20,6 @@ process.on("SIGTERM", interrupt);
 // reached, say. What follows ends the process.
 new MessageChannel().port1.ref();
 
-// Clocks' timers do not keep the process alive: a command that waits would end with it.
-const { port1: awake } = new MessageChannel();
-awake.ref();
-
 const exitCode = await runCli(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,

@@ -3,7 +3,7 @@ import type { BlobReader, ListPage } from "../blob/blob-store.ts";
 import { isKind } from "../errors.ts";
 import { createLog } from "../log.ts";
 import { settings } from "../settings.ts";
-import { metadataBlob } from "../stream/metadata.ts";
+import { validateStreamName } from "../stream/names.ts";
 import { verifyStream } from "../stream/verify.ts";
 import type { VerifyEvent, VerifyProgress } from "../stream/verify.ts";
 import { describeBytes, describeSome, toJsonFields, toJsonLine } from "./describe.ts";
@@ -17,14 +17,28 @@ interface VerifyOptions {
   readonly json?: boolean;
 }
 
+interface Totals {
+  streams: number;
+  segments: number;
+  frames: number;
+  records: bigint;
+  bytes: number;
+  findings: number;
+}
+
+const terminalProgressMs = 200;
+const plainProgressMs = 10_000;
+const clearLine = "\r\x1b[K";
 const streamsFolder = "streams/";
 const pageSize = 1000;
 
 const examples = `
 Every frame and record is read: checksums, offsets, timestamps, seals, indexes, producers and settings. Nothing is
-changed, and the vault may run meanwhile. The exit code is 0 if nothing is wrong.
+changed, and the vault may run meanwhile. The exit code is 0 if nothing is wrong, 1 if something is. The storage may also
+be given by the environment variable MESSAGE_VAULT_STORAGE.
 
 Examples:
+  $ message-vault verify orders
   $ message-vault verify orders --storage file:./data
   $ message-vault verify --all --storage https://ACCOUNT.blob.core.windows.net/CONTAINER --json
 `;
@@ -45,23 +59,23 @@ export function createVerifyCommand(io: CliIo, finish: (code: number) => void): 
 }
 
 async function verify(io: CliIo, streams: readonly string[], options: VerifyOptions): Promise<number> {
-  if ((streams.length === 0) === (options.all !== true)) {
+  const { all = false, json = false } = options;
+  if ((streams.length === 0) !== all) {
     say(io, "error: name the streams to check, or give --all");
     return exitCodes.usage;
   }
+  const totals: Totals = { streams: 0, segments: 0, frames: 0, records: 0n, bytes: 0, findings: 0 };
   const output = openOutput(io);
-  let findings = 0;
-  let checked = 0;
   try {
     // Only now: the Azure SDK takes longest to load, and most commands do not need it.
     const { openReader } = await import("../blob/open-store.ts");
     const storage = options.storage ?? io.env["MESSAGE_VAULT_STORAGE"] ?? settings.storage.default;
     const store = await openReader(storage, io.clock, createLog("warn", "text", io.stderr));
     try {
-      for await (const stream of options.all === true ? listNames(store) : streams) {
-        findings += await verifyOne(io, output, store, stream, options.json === true);
-        checked++;
+      for await (const stream of all ? listNames(store) : streams) {
+        addTo(totals, await verifyOne(io, output, store, stream, options));
         if (io.interrupted.aborted) return exitCodes.interrupted;
+        if (output.closed.aborted) break;
       }
     } finally {
       await store.close();
@@ -69,52 +83,88 @@ async function verify(io: CliIo, streams: readonly string[], options: VerifyOpti
   } catch (error) {
     return reportFailure(io, error);
   }
-  say(io, `${describeSome(checked, "stream")} checked, ${describeSome(findings, "finding")}`);
-  return findings === 0 ? exitCodes.done : exitCodes.failed;
+  if (json) await output.write(toJsonLine({ kind: "summary", ...toJsonFields(totals) }));
+  say(io, `${describeSome(totals.streams, "stream")} checked, ${describeSome(totals.findings, "finding")}`);
+  return totals.findings === 0 ? exitCodes.done : exitCodes.failed;
 }
 
-// All streams that there are. A folder without metadata is what a deletion has left, or a creation has begun.
 async function* listNames(store: BlobReader): AsyncGenerator<string> {
-  let from: string | undefined = "";
-  while (from !== undefined) {
+  let from: string | undefined;
+  do {
     const page: ListPage<string> = await store.listFolders(streamsFolder, pageSize, from);
-    for (const folder of page.items) {
-      const name = folder.slice(streamsFolder.length);
-      if ((await store.properties(metadataBlob(name))) !== undefined) yield name;
-    }
+    for (const folder of page.items) yield folder.slice(streamsFolder.length);
     from = page.next;
-  }
+  } while (from !== undefined);
 }
 
-// Returns how much was found.
-async function verifyOne(io: CliIo, output: Output, store: BlobReader, stream: string, json: boolean): Promise<number> {
+// Tells what is found as it is found, and returns the totals of the stream.
+async function verifyOne(
+  io: CliIo,
+  output: Output,
+  store: BlobReader,
+  stream: string,
+  { all = false, json = false }: VerifyOptions,
+): Promise<Totals> {
+  const progress = createProgress(io, stream);
   let findings = 0;
   let last: VerifyProgress | undefined;
-  for await (const event of readEvents(store, stream)) {
+  for await (const event of readEvents(io, store, stream, all)) {
     if (event.kind === "progress") last = event;
     if (event.kind === "finding") findings++;
     if (json) await output.write(toJsonLine({ stream, ...toJsonFields(event) }));
-    else if (event.kind !== "progress") await output.write(`${stream}: ${describeEvent(event)}\n`);
-    if (io.interrupted.aborted) return findings;
+    else if (event.kind !== "progress") {
+      progress.clear();
+      await output.write(`${stream}: ${describeEvent(event)}\n`);
+    }
+    if (last !== undefined) progress.update(last);
+    if (io.interrupted.aborted || output.closed.aborted) break;
   }
+  progress.clear();
   if (!json) await output.write(`${stream}: ${describeTotals(last)}, ${describeSome(findings, "finding")}\n`);
-  return findings;
+  const { segments, frames, records, bytes } = last ?? { segments: 0, frames: 0, records: 0n, bytes: 0 };
+  return { streams: 1, segments, frames, records, bytes, findings };
 }
 
-// What cannot be read at all is one of the findings: other streams are checked all the same.
-async function* readEvents(store: BlobReader, stream: string): AsyncGenerator<VerifyEvent> {
+async function* readEvents(io: CliIo, store: BlobReader, stream: string, listed: boolean): AsyncGenerator<VerifyEvent> {
   try {
-    yield* verifyStream(store, stream);
+    validateStreamName(stream, "stream");
+    yield* verifyStream(store, stream, io.clock);
   } catch (error) {
-    if (isKind(error, "notFound")) {
-      const text = "was deleted or trimmed while it was read: check the stream again";
-      yield { kind: "note", blob: error.detail.resource ?? stream, text };
-      return;
-    }
-    if (!isKind(error, "corrupt", "invalid")) throw error;
-    const blob = error.detail.resource ?? metadataBlob(stream);
-    yield { kind: "finding", blob, position: undefined, problem: error.message };
+    if (!isKind(error, "notFound", "invalid")) throw error;
+    const blob = error.detail.resource ?? stream;
+    // What was listed and is not there any more was deleted meanwhile.
+    if (listed && error.kind === "notFound") yield { kind: "note", blob, text: "was deleted before it was looked at" };
+    else yield { kind: "finding", blob, position: undefined, problem: error.message };
   }
+}
+
+function addTo(totals: Totals, stream: Totals): void {
+  totals.streams += stream.streams;
+  totals.segments += stream.segments;
+  totals.frames += stream.frames;
+  totals.records += stream.records;
+  totals.bytes += stream.bytes;
+  totals.findings += stream.findings;
+}
+
+// Totals on standard error: one line that is rewritten on a terminal, a line now and then elsewhere.
+function createProgress(io: CliIo, stream: string) {
+  const rewrite = io.stderr.isTTY === true;
+  let shownAt = io.clock.monotonic();
+  let shown = false;
+  return {
+    update(progress: VerifyProgress) {
+      if (io.clock.monotonic() - shownAt < (rewrite ? terminalProgressMs : plainProgressMs)) return;
+      shownAt = io.clock.monotonic();
+      shown = rewrite;
+      const text = `${stream}: ${describeTotals(progress)}`;
+      io.stderr.write(rewrite ? `${clearLine}${text}` : `${text}, so far\n`);
+    },
+    clear() {
+      if (shown) io.stderr.write(clearLine);
+      shown = false;
+    },
+  };
 }
 
 function describeEvent(event: Exclude<VerifyEvent, VerifyProgress>): string {

@@ -64,7 +64,7 @@ test("verify - says what is missing", async (t) => {
   const { verify } = await createStored(t);
   const missing = await verify("nothing");
   t.is(missing.code, 1);
-  t.regex(missing.stdout, /nothing: FINDING: .* there is no such stream/);
+  t.regex(missing.stdout, /nothing: FINDING: .* there is no stream nothing/);
   t.is((await verify()).code, 2);
   t.is((await verify("orders", "--all")).code, 2);
   const nowhere = startCli(["verify", "--all", "--storage", "file:/nowhere/at/all"]);

@@ -33,7 +33,7 @@ export async function verifyStore(store: BlobStore): Promise<StorageReport> {
     // What a deletion left behind has segments but no metadata, and is nobody's stream.
     if ((await store.get(`streams/${stream}/stream.json`)) === undefined) continue;
     let [recordsHere, segmentsHere] = [0n, 0];
-    for await (const event of verifyStream(store, stream)) {
+    for await (const event of verifyStream(store, stream, systemClock)) {
       if (event.kind === "finding") findings.push(`${event.blob} at ${event.position ?? "-"}: ${event.problem}`);
       if (event.kind === "progress") [recordsHere, segmentsHere] = [event.records, event.segments];
     }
