@@ -87,7 +87,12 @@ export class Vault implements VaultApi {
     this.engine.leadership.fence();
     const existing = await readMetadata(this.engine.store, name);
     if (existing !== undefined) throw alreadyExists(name);
-    await this.create(name, settings);
+    try {
+      await this.create(name, settings);
+    } catch (error) {
+      if (isKind(error, "alreadyExists")) throw alreadyExists(name);
+      throw error;
+    }
     return (await this.open(name, false)).describe();
   }
 
@@ -171,10 +176,18 @@ export class Vault implements VaultApi {
 
   /** Opens a stream, or makes it first if `create`. Throws `notFound`. What is done with it at once keeps it open. */
   async open(name: string, create: boolean): Promise<Stream> {
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       if (this.closed) throw new VaultError("unavailable", "this vault is shutting down", { retryAfterMs });
+      const joined = this.streams.has(name);
       const opening = this.find(name, create);
-      const stream = await opening;
+      let stream: Stream;
+      try {
+        stream = await opening;
+      } catch (error) {
+        // It began before the stream was made, or it was not to make it. By now it is forgotten.
+        if (isKind(error, "notFound") && joined && (create || attempt === 1)) continue;
+        throw error;
+      }
       if (!stream.ended && this.streams.get(name) === opening) return stream;
       // It was deleted, or closed to make room, before its turn came.
       this.forget(name, opening);
@@ -219,7 +232,7 @@ export class Vault implements VaultApi {
     const known = await readMetadata(this.engine.store, name);
     if (known === undefined && !create) throw streamNotFound(name);
     try {
-      const { metadata } = known ?? (await this.create(name, {}));
+      const { metadata } = known ?? (await this.createOrRead(name));
       const stream = new Stream(this.engine, name, metadata, this.pending);
       await stream.openLog();
       return stream;
@@ -228,6 +241,17 @@ export class Vault implements VaultApi {
       if (!isKind(error, "indeterminate", "conflict", "fenced", "alreadyExists")) throw error;
       const message = `stream ${name} could not be opened: ${error.message}`;
       throw new VaultError("unavailable", message, { resource: name, retryAfterMs }, error);
+    }
+  }
+
+  /** Makes a stream, or takes the one that was made in the meantime. */
+  private async createOrRead(name: string) {
+    try {
+      return await this.create(name, {});
+    } catch (error) {
+      const known = isKind(error, "alreadyExists") ? await readMetadata(this.engine.store, name) : undefined;
+      if (known === undefined) throw error;
+      return known;
     }
   }
 

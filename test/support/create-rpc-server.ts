@@ -29,7 +29,7 @@ export async function createRpcServer(
 export interface RawClient {
   unary(path: string, request: Uint8Array, options?: grpc.CallOptions, metadata?: grpc.Metadata): Promise<Buffer>;
   serverStream(path: string, request: Uint8Array, options?: grpc.CallOptions): grpc.ClientReadableStream<Buffer>;
-  duplex(path: string): grpc.ClientDuplexStream<Uint8Array, Buffer>;
+  duplex(path: string, options?: grpc.CallOptions): grpc.ClientDuplexStream<Uint8Array, Buffer>;
   close(): void;
 }
 
@@ -53,7 +53,7 @@ export function createRawClient(
       }),
     serverStream: (path, request, options = {}) =>
       client.makeServerStreamRequest(path, send, receive, request, options),
-    duplex: (path) => client.makeBidiStreamRequest(path, send, receive),
+    duplex: (path, options = {}) => client.makeBidiStreamRequest(path, send, receive, options),
     close: () => client.close(),
   };
 }
