@@ -12,6 +12,7 @@ import { TailBudget } from "../../src/stream/tail-cache.ts";
 import { Vault } from "../../src/stream/vault.ts";
 import { createClock } from "./create-clock.ts";
 import type { ManualClock } from "./create-clock.ts";
+import { drive } from "./drive.ts";
 import { createFaultyStore } from "./create-faulty-store.ts";
 import type { FaultyStore } from "./create-faulty-store.ts";
 
@@ -111,7 +112,7 @@ export function createEngine(t: ExecutionContext, common: EngineOptions = {}): T
       const vault = new Vault(engine);
       t.teardown(async () => {
         leadership.depose();
-        await vault.close();
+        await drive(clock, vault.close());
       });
       return { engine, vault, leadership };
     },
