@@ -20,8 +20,8 @@ import type { RawFileArgs } from "./workers/raw-file.ts";
 import type { RecordArgs, ReplayArgs } from "./workers/consumer.ts";
 import type { LimitArgs, LoadArgs } from "./workers/limit-server.ts";
 
-/** What of a stream surely is in the tail cache, whose default is 64 MiB. */
-const tailBytes = 40e6;
+/** How much of the tail cache the newest records take that are replayed from it: it also holds what the vault adds. */
+const tailShare = 0.7;
 
 /** What a started vault replays of another stream before it is measured, so that its code is compiled. */
 const warmUpBytes = 64e6;
@@ -134,7 +134,7 @@ async function prepareLiveVault(
   if (profile !== undefined) stack.defer(() => vault.stop());
   const { fileBytes, batch } = settings;
   const records = requestCount(settings, fileBytes) * batch;
-  const tailRecords = Math.min(records, requestCount(settings, tailBytes) * batch);
+  const tailRecords = Math.min(records, requestCount(settings, tailShare * settings.tailCacheBytes) * batch);
   const calls = Math.max(1, Math.round(records / tailRecords));
   let round = 0;
   return {

@@ -39,6 +39,8 @@ export interface BenchSettings {
   /** The bytes of a raw ranged read, and how many are under way: as the vault reads ahead. */
   readonly readBytes: number;
   readonly readsInFlight: number;
+  /** The vault's default. */
+  readonly tailCacheBytes: number;
   readonly segmentBytesAzurite: number;
 }
 

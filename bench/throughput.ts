@@ -44,7 +44,7 @@ export async function measureThroughput(options: BenchOptions, say: (text: strin
 }
 
 function chooseSettings(options: BenchOptions): BenchSettings {
-  const { commitBytesMax, readBytes, readAheadBytes } = defaultConfig;
+  const { commitBytesMax, readBytes, readAheadBytes, tailCacheBytes } = defaultConfig;
   return {
     rounds: options.rounds,
     fileBytes: options.bytes,
@@ -56,6 +56,7 @@ function chooseSettings(options: BenchOptions): BenchSettings {
     commitBytes: commitBytesMax,
     readBytes,
     readsInFlight: 1 + Math.ceil(readAheadBytes / readBytes),
+    tailCacheBytes,
     segmentBytesAzurite: 64 * 1024 * 1024,
   };
 }
