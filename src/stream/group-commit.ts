@@ -80,6 +80,8 @@ export class GroupCommit {
   private actions: Action[] = [];
   private published = 0;
   private running = false;
+  /** How long to wait before what storage did not take is sent again: grows while that goes on. */
+  private resendMs = retryMsFirst;
 
   constructor(engine: Engine, target: CommitTarget) {
     this.engine = engine;
@@ -214,6 +216,7 @@ export class GroupCommit {
   /** Writes a commit. Where storage refuses it for now the same bytes are sent again: nothing has changed. */
   private async write(log: StreamLog, commit: Commit): Promise<void> {
     await this.persist(["overloaded", "unavailable"], () => log.append(commit));
+    this.resendMs = retryMsFirst;
     this.target.committed(log, commit);
   }
 
@@ -258,6 +261,14 @@ export class GroupCommit {
       else again.push(pending);
     }
     this.queue.unshift(...again);
+    if (again.length > 0) await this.pause();
+  }
+
+  private async pause(): Promise<void> {
+    const { clock } = this.engine;
+    const delayMs = this.resendMs * (0.5 + clock.random());
+    this.resendMs = Math.min(this.resendMs * 2, retryMsMax);
+    await sleep(clock, delayMs);
   }
 
   /**

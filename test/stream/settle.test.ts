@@ -219,3 +219,16 @@ test("opening - while storage throttles a publish to a closed stream is not stor
   }
   t.deepEqual(await readValues(open().vault, "s"), ["a"]);
 });
+
+test("settling - writes that never succeed are sent again with growing pauses, and fail in the end", async (t) => {
+  const { open, faulty, clock } = createEngine(t, { settings: { settleMs: 30_000 } });
+  const { vault } = open();
+  await publish(vault, "s", ["a"]);
+  faulty.set("writePages", loseRequest);
+  const before = faulty.calls.get("writePages")!;
+  t.like(await drive(clock, t.throwsAsync(publish(vault, "s", ["x"]))), { kind: "unavailable" });
+  const writes = faulty.calls.get("writePages")! - before;
+  t.true(writes > 5 && writes < 50, `${writes} writes`);
+  faulty.set("writePages", undefined);
+  t.like(await drive(clock, publish(vault, "s", ["b"])), { firstOffset: 1n });
+});
