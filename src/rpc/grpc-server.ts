@@ -14,7 +14,7 @@ import * as grpc from "@grpc/grpc-js";
 import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { CallContext, Handler, HandlerTable } from "./handlers.ts";
+import type { CallContext, Handler, HandlerTable, WireBytes } from "./handlers.ts";
 import { statusDetailsKey, toStatus } from "./status.ts";
 
 /** The most bytes of one request message. Larger ones are answered RESOURCE_EXHAUSTED by grpc-js. */
@@ -179,7 +179,9 @@ async function drain(server: grpc.Server, graceMs: number, state: ServerState): 
 
 function addHandler(server: grpc.Server, path: string, handler: Handler, state: ServerState): void {
   const passThrough = (bytes: Buffer) => bytes;
-  const toBuffer = (bytes: Uint8Array) => asBuffer(bytes);
+  // What grpc-js does with a message is to ask its `byteLength` and to `copy` it behind five bytes of its own.
+  // [grpc-js 1.14: BaseServerInterceptingCall.serializeMessage] A test sees to it that this stays so.
+  const toBuffer = (bytes: WireBytes) => bytes as Buffer;
   const register = (run: grpc.UntypedHandleCall, type: "unary" | "serverStream" | "bidi") => {
     if (!server.register(path, run, toBuffer, passThrough, type)) throw new Error(`two handlers for ${path}`);
   };
@@ -216,7 +218,7 @@ async function runUnary(
   state.calls++;
   try {
     checkRoom(state);
-    respond(null, await handle(call.request, createContext(state, call, gone.signal)));
+    respond(null, asBuffer(await handle(call.request, createContext(state, call, gone.signal))));
   } catch (error) {
     respond(toServiceError(state, path, error, call.cancelled));
   } finally {
@@ -230,7 +232,7 @@ async function runStreaming(
   state: ServerState,
   path: string,
   call: WritableCall,
-  respond: (context: CallContext) => AsyncIterable<Uint8Array>,
+  respond: (context: CallContext) => AsyncIterable<WireBytes>,
 ): Promise<void> {
   const gone = abortWhenGone(call);
   const room = createRoom(call, gone.signal);
@@ -241,7 +243,7 @@ async function runStreaming(
     checkRoom(state);
     for await (const response of respond(createContext(state, call, gone.signal))) {
       if (call.cancelled) break;
-      await room.send(asBuffer(response));
+      await room.send(response);
     }
     call.end();
   } catch (error) {
@@ -271,7 +273,7 @@ function checkRoom(state: ServerState): void {
 }
 
 /** Sends responses, holding back while too many bytes wait, but not any more once the signal is aborted. */
-function createRoom(call: WritableCall, signal: AbortSignal): { send(response: Buffer): Promise<void> | undefined } {
+function createRoom(call: WritableCall, signal: AbortSignal): { send(response: WireBytes): Promise<void> | undefined } {
   let unsentBytes = 0;
   let wake: (() => void) | undefined;
   // After a cancel no write may ever be called back; and a drain does not wait for a client that stands still.
@@ -279,9 +281,9 @@ function createRoom(call: WritableCall, signal: AbortSignal): { send(response: B
   signal.addEventListener("abort", onAbort, { once: true });
   return {
     send(response) {
-      unsentBytes += response.length;
-      call.write(response, () => {
-        unsentBytes -= response.length;
+      unsentBytes += response.byteLength;
+      call.write(response as Buffer, () => {
+        unsentBytes -= response.byteLength;
         if (unsentBytes < unsentBytesMax) wake?.();
       });
       if (unsentBytes < unsentBytesMax || signal.aborted) return undefined;

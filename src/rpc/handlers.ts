@@ -23,6 +23,16 @@ export interface CallContext {
   readonly metadata: { get(name: string): string | undefined };
 }
 
+/**
+ * A response as wire bytes that need not lie side by side: the transport copies them once, into its own message. A
+ * Buffer is one.
+ */
+export interface WireBytes {
+  readonly byteLength: number;
+  /** Copies all bytes to `target`, from `at` on. */
+  copy(target: Uint8Array, at: number): unknown;
+}
+
 /** One request, one response. */
 export interface UnaryHandler {
   readonly kind: "unary";
@@ -32,7 +42,7 @@ export interface UnaryHandler {
 /** One request, any number of responses. The next one is asked for when the transport has room. */
 export interface ServerStreamHandler {
   readonly kind: "serverStream";
-  handle(request: Buffer, context: CallContext): AsyncIterable<Uint8Array>;
+  handle(request: Buffer, context: CallContext): AsyncIterable<WireBytes>;
 }
 
 /**
@@ -41,7 +51,7 @@ export interface ServerStreamHandler {
  */
 export interface DuplexHandler {
   readonly kind: "duplex";
-  handle(requests: AsyncIterable<Buffer>, context: CallContext): AsyncIterable<Uint8Array>;
+  handle(requests: AsyncIterable<Buffer>, context: CallContext): AsyncIterable<WireBytes>;
 }
 
 /** A handler of any shape. It may throw or reject at any time: the call ends with the error's status. */
@@ -65,8 +75,9 @@ export function decodeRequest<T extends DescMessage>(schema: T, bytes: Uint8Arra
 }
 
 /** Encodes a response. */
-export function encodeResponse<T extends DescMessage>(schema: T, message: MessageInitShape<T>): Uint8Array {
-  return toBinary(schema, create(schema, message));
+export function encodeResponse<T extends DescMessage>(schema: T, message: MessageInitShape<T>): Buffer {
+  const { buffer, byteOffset, byteLength } = toBinary(schema, create(schema, message));
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** A table of one unary method, from a function over its messages. */

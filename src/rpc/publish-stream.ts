@@ -37,7 +37,7 @@ export async function* publishAll(
   limits: RecordLimits,
   requests: AsyncIterable<Buffer>,
   signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<Buffer> {
   const iterator = requests[Symbol.asyncIterator]();
   const inFlight: Promise<Outcome>[] = [];
   let reading: Promise<Step> | undefined = readStep(vault, limits, iterator, signal);
@@ -78,7 +78,7 @@ export async function* publishAll(
 }
 
 /** Encodes where a batch was stored. */
-export function encodePublishResponse({ timestamp, ...result }: PublishResult): Uint8Array {
+export function encodePublishResponse({ timestamp, ...result }: PublishResult): Buffer {
   return encodeResponse(PublishResponseSchema, { ...result, timestamp: toTimestamp(timestamp) });
 }
 

@@ -1,13 +1,23 @@
 import type { Delivery } from "../stream/commands.ts";
+import type { WireBytes } from "./handlers.ts";
 import { varintBytes, writeVarint } from "../segment/wire.ts";
 
 /**
- * Encodes a SubscribeResponse. The records are copied as they are stored: their payloads are the encoding of the
- * response's `records` field already, so nothing is done per record.
+ * Encodes a SubscribeResponse. The records go out as they are stored: their payloads are the encoding of the response's
+ * `records` field already, so nothing is done per record, and they are copied only into the transport's message.
  */
-export function encodeSubscribeResponse(delivery: Delivery): Buffer {
-  const trailer = encodeTrailer(delivery);
-  return Buffer.concat([...delivery.payload, trailer]);
+export function encodeSubscribeResponse(delivery: Delivery): WireBytes {
+  const pieces = [...delivery.payload, encodeTrailer(delivery)];
+  return {
+    byteLength: pieces.reduce((sum, piece) => sum + piece.length, 0),
+    copy(target, at) {
+      let end = at;
+      for (const piece of pieces) {
+        target.set(piece, end);
+        end += piece.length;
+      }
+    },
+  };
 }
 
 /** The fields behind the records: numbers 2 to 6 of SubscribeResponse, zero ones left out. */

@@ -2,7 +2,7 @@ import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
 import { VaultError } from "../errors.ts";
 import type { RecordLimits } from "../segment/batch.ts";
 import type { SubscribeCommand, VaultApi } from "../stream/commands.ts";
-import type { CallContext, HandlerTable } from "./handlers.ts";
+import type { CallContext, HandlerTable, WireBytes } from "./handlers.ts";
 import { methodPath } from "./handlers.ts";
 import { parsePublishRequest } from "./publish-request.ts";
 import { encodePublishResponse, publishAll } from "./publish-stream.ts";
@@ -37,7 +37,7 @@ async function* subscribe(
   vault: VaultApi,
   command: SubscribeCommand,
   { signal }: CallContext,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<WireBytes> {
   let nextOffset: bigint | undefined;
   let ended = false;
   try {

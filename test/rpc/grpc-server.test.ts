@@ -6,7 +6,7 @@ import test from "ava";
 import type { ExecutionContext } from "ava";
 import { VaultError } from "../../src/errors.ts";
 import { receiveBytesMax, unsentBytesMax } from "../../src/rpc/grpc-server.ts";
-import type { CallContext, HandlerTable } from "../../src/rpc/handlers.ts";
+import type { CallContext, HandlerTable, WireBytes } from "../../src/rpc/handlers.ts";
 import { createRawClient, createRpcServer, createStalledCall, readAll } from "../support/create-rpc-server.ts";
 import { waitUntil, waitUntilStill } from "../support/wait-until.ts";
 
@@ -17,12 +17,12 @@ function unary(handle: (request: Buffer, context: CallContext) => Promise<Uint8A
   return { [path]: { kind: "unary", handle } };
 }
 
-function serverStream(handle: (request: Buffer, context: CallContext) => AsyncIterable<Uint8Array>): HandlerTable {
+function serverStream(handle: (request: Buffer, context: CallContext) => AsyncIterable<WireBytes>): HandlerTable {
   return { [path]: { kind: "serverStream", handle } };
 }
 
 function duplex(
-  handle: (requests: AsyncIterable<Buffer>, context: CallContext) => AsyncIterable<Uint8Array>,
+  handle: (requests: AsyncIterable<Buffer>, context: CallContext) => AsyncIterable<WireBytes>,
 ): HandlerTable {
   return { [path]: { kind: "duplex", handle } };
 }
@@ -388,4 +388,17 @@ test("listen - a certificate that is none is refused", async (t) => {
   const tls = { certificate: Buffer.from("no"), key: Buffer.from("no") };
   const error = await t.throwsAsync(createRpcServer(t, {}, { tls }), { instanceOf: VaultError });
   t.is(error.kind, "invalid");
+});
+
+test("server streaming - a response in pieces arrives as one message", async (t) => {
+  const pieces = [Buffer.from("one "), Buffer.from("two "), Buffer.from("three")];
+  const { address } = await createRpcServer(
+    t,
+    serverStream(async function* () {
+      const copy = (target: Uint8Array, at: number) => target.set(Buffer.concat(pieces), at);
+      yield { byteLength: Buffer.concat(pieces).length, copy };
+    }),
+  );
+  const { responses } = await readAll(createRawClient(t, address).serverStream(path, request));
+  t.deepEqual(responses, [Buffer.from("one two three")]);
 });

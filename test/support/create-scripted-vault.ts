@@ -1,10 +1,10 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ExecutionContext } from "ava";
 import { PublishRequestSchema, PublishResponseSchema } from "../../gen/messagevault/v1/vault_pb.ts";
 import { SubscribeRequestSchema, SubscribeResponseSchema, VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
 import type { PublishRequest, SubscribeRequest } from "../../gen/messagevault/v1/vault_pb.ts";
-import { methodPath } from "../../src/rpc/handlers.ts";
+import { encodeResponse, methodPath } from "../../src/rpc/handlers.ts";
 import type { CallContext } from "../../src/rpc/handlers.ts";
 import { createRpcServer } from "./create-rpc-server.ts";
 
@@ -31,7 +31,7 @@ export async function createScriptedVault(t: ExecutionContext, scripts: Scripts)
       kind: "duplex",
       async *handle(requests, context) {
         for await (const answer of takers.publishStream()(decode(requests), context)) {
-          yield toBinary(PublishResponseSchema, create(PublishResponseSchema, answer));
+          yield encodeResponse(PublishResponseSchema, answer);
         }
       },
     },
@@ -39,14 +39,14 @@ export async function createScriptedVault(t: ExecutionContext, scripts: Scripts)
       kind: "unary",
       async handle(bytes) {
         const answer = await takers.publish()(fromBinary(PublishRequestSchema, bytes));
-        return toBinary(PublishResponseSchema, create(PublishResponseSchema, answer));
+        return encodeResponse(PublishResponseSchema, answer);
       },
     },
     [methodPath(method.subscribe)]: {
       kind: "serverStream",
       async *handle(bytes, context) {
         for await (const answer of takers.subscribe()(fromBinary(SubscribeRequestSchema, bytes), context)) {
-          yield toBinary(SubscribeResponseSchema, create(SubscribeResponseSchema, answer));
+          yield encodeResponse(SubscribeResponseSchema, answer);
         }
       },
     },

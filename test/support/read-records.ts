@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import type { Record } from "../../gen/messagevault/v1/record_pb.ts";
 import { SubscribeResponseSchema } from "../../gen/messagevault/v1/vault_pb.ts";
 import type { SubscribeResponse } from "../../gen/messagevault/v1/vault_pb.ts";
+import type { WireBytes } from "../../src/rpc/handlers.ts";
 import { encodeSubscribeResponse } from "../../src/rpc/subscribe-response.ts";
 import type { SubscribeCommand, VaultApi } from "../../src/stream/commands.ts";
 
@@ -46,6 +47,12 @@ export async function* follow(
     ...options,
   };
   for await (const delivery of vault.subscribe(command, signal)) {
-    yield fromBinary(SubscribeResponseSchema, encodeSubscribeResponse(delivery));
+    yield fromBinary(SubscribeResponseSchema, toBytes(encodeSubscribeResponse(delivery)));
   }
+}
+
+function toBytes(response: WireBytes): Buffer {
+  const bytes = Buffer.alloc(response.byteLength);
+  response.copy(bytes, 0);
+  return bytes;
 }
