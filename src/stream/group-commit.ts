@@ -80,8 +80,8 @@ export class GroupCommit {
   private actions: Action[] = [];
   private published = 0;
   private running = false;
-  /** How long to wait before what storage did not take is sent again: grows while that goes on. */
-  private resendMs = retryMsFirst;
+  /** How long to wait before what storage did not take is sent again: at first not at all. */
+  private resendMs = 0;
 
   constructor(engine: Engine, target: CommitTarget) {
     this.engine = engine;
@@ -216,7 +216,7 @@ export class GroupCommit {
   /** Writes a commit. Where storage refuses it for now the same bytes are sent again: nothing has changed. */
   private async write(log: StreamLog, commit: Commit): Promise<void> {
     await this.persist(["overloaded", "unavailable"], () => log.append(commit));
-    this.resendMs = retryMsFirst;
+    this.resendMs = 0;
     this.target.committed(log, commit);
   }
 
@@ -267,8 +267,8 @@ export class GroupCommit {
   private async pause(): Promise<void> {
     const { clock } = this.engine;
     const delayMs = this.resendMs * (0.5 + clock.random());
-    this.resendMs = Math.min(this.resendMs * 2, retryMsMax);
-    await sleep(clock, delayMs);
+    this.resendMs = Math.min(Math.max(this.resendMs * 2, retryMsFirst), retryMsMax);
+    if (delayMs > 0) await sleep(clock, delayMs);
   }
 
   /**

@@ -151,6 +151,11 @@ async function raise(opening: Opening, fence: Fence, segment: ListedSegment): Pr
   const { store, leadership } = opening.engine;
   const properties = await store.properties(segment.blob);
   if (properties === undefined) return undefined;
+  // Raising would not change the number, but disturb whoever owns the segment: it changes the version.
+  if (properties.sequenceNumber > fence.epoch) {
+    await leadership.claimAbove(properties.sequenceNumber);
+    return undefined;
+  }
   try {
     const raised = await store.raiseFence(segment.blob, properties.etag, fence);
     if (raised.sequenceNumber === fence.epoch) return { etag: raised.etag, sizeBytes: properties.sizeBytes };

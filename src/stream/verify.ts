@@ -82,6 +82,9 @@ const producerLimits: ProducerLimits = { producersMax: 10_000, producerRequestsM
 const looksMax = 12;
 const lookAgainMs = 250;
 
+/** How often the segments are listed at most, where those that were listed are gone. */
+const listingsMax = 20;
+
 /** Checks the stream `name`. Finding nothing is the good answer. Throws `notFound` where nothing is stored of it. */
 export async function* verifyStream(store: BlobReader, name: string, clock: Clock): AsyncGenerator<VerifyEvent> {
   const metadata = await metadataOf(store, name);
@@ -167,9 +170,10 @@ async function* verifySegments(
   if (first.firstOffset > startOffset) {
     yield finding(first.blob, undefined, `records from ${startOffset} to ${first.firstOffset} are missing`);
   }
-  const queue = [...segments];
+  let queue = [...segments];
   let state = scanStart(first.firstOffset, 0);
   let cut = false;
+  let listings = 1;
   for (let segment = queue.shift(); segment !== undefined; segment = queue.shift()) {
     if (segment.firstOffset !== state.nextOffset) {
       const unlisted = await listBetween(check, state.nextOffset, segment.firstOffset);
@@ -185,7 +189,13 @@ async function* verifySegments(
       yield* verifySegment(check, segment, state, queue.length === 0);
       cut = false;
     } catch (error) {
-      yield* explainFailure(check, segment, error);
+      const later = isKind(error, "notFound") ? await listBetween(check, segment.firstOffset + 1n) : [];
+      yield await explainFailure(check, segment, later[0], error);
+      // What follows may be gone as well: from here on by the newer listing, unless trimming is faster than reading.
+      if (later.length > 0 && listings < listingsMax) {
+        queue = later;
+        listings++;
+      }
       cut = true;
       check.producers = new ProducerTable(check.limits);
       state.nextOffset = queue[0]?.firstOffset ?? state.nextOffset;
@@ -195,7 +205,7 @@ async function* verifySegments(
     check.totals.bytes += state.position;
     yield { kind: "progress", blob: segment.blob, ...check.totals, nextOffset: state.nextOffset };
   }
-  if (!cut) yield* verifyEnd(check, segments.at(-1)!, state);
+  if (!cut) yield* verifyEnd(check, state);
 }
 
 /** The segments from offset `from` on, to before `to`, as they are now. */
@@ -219,26 +229,32 @@ async function* verifyGap(check: Check, segment: ListedSegment, offset: bigint):
 }
 
 /** What it means that a segment could not be read. Throws `error` where that tells nothing about the segment. */
-async function* explainFailure(check: Check, segment: ListedSegment, error: unknown): AsyncGenerator<VerifyEvent> {
-  if (isKind(error, "corrupt")) {
-    yield finding(error.detail.resource ?? segment.blob, undefined, error.message);
-    return;
-  }
+async function explainFailure(
+  check: Check,
+  segment: ListedSegment,
+  next: ListedSegment | undefined,
+  error: unknown,
+): Promise<VerifyEvent> {
+  if (isKind(error, "corrupt")) return finding(error.detail.resource ?? segment.blob, undefined, error.message);
   if (!isKind(error, "notFound")) throw error;
-  const [next] = await listBetween(check, segment.firstOffset + 1n);
-  if (await mayBeGoneBefore(check, next)) yield note(segment.blob, "was deleted while it was looked at");
-  else yield finding(segment.blob, undefined, "the segment is gone");
+  return (await mayBeGoneBefore(check, next))
+    ? note(segment.blob, "was deleted while it was looked at")
+    : finding(segment.blob, undefined, "the segment is gone");
 }
 
 /** Checks what should be behind the last segment that was listed, which was read to its end. */
-async function* verifyEnd(check: Check, last: ListedSegment, state: ScanState): AsyncGenerator<VerifyEvent> {
+async function* verifyEnd(check: Check, state: ScanState): AsyncGenerator<VerifyEvent> {
   const { store, startOffset } = check;
+  const prefix = segmentPrefix(check.name, check.metadata.incarnation);
   if (!state.sealed) {
     if (state.nextOffset >= startOffset) return;
-    yield finding(last.blob, undefined, `ends at ${state.nextOffset}, before the stream's start ${startOffset}`);
+    yield finding(
+      metadataBlob(check.name),
+      undefined,
+      `the stream ends at ${state.nextOffset}, before its start ${startOffset}`,
+    );
     return;
   }
-  const prefix = segmentPrefix(check.name, check.metadata.incarnation);
   const segment = segmentBlob(prefix, state.nextOffset);
   const index = indexBlob(prefix, state.nextOffset);
   // In this order: a segment is there before its index, and goes after it.

@@ -149,7 +149,7 @@ test("damage - a stream.json that cannot be understood is said to be so", async 
 test("verify - a healthy stream has no findings, while it is written to either", async (t) => {
   const engine = createEngine(t, options);
   const { vault } = engine.open();
-  let done = false;
+  const state = { done: false };
   const publishing = (async () => {
     for (let i = 0; i < 60; i++) {
       const producer = { id: `p${i % 3}`, sequence: BigInt(Math.floor(i / 3)) };
@@ -157,11 +157,11 @@ test("verify - a healthy stream has no findings, while it is written to either",
       if (i === 40) await vault.trimStream("s", { offset: 120n });
       await new Promise((resolve) => void setImmediate(resolve));
     }
-    done = true;
+    state.done = true;
   })();
   let checks = 0;
   await new Promise((resolve) => void setImmediate(resolve));
-  while (!done) {
+  while (!state.done) {
     t.deepEqual(await findingsOf(engine, "s"), []);
     checks++;
   }
