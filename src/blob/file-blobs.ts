@@ -159,7 +159,12 @@ export function createFileBlobs(
       if (stats === undefined || stats.directory) return undefined;
       // The file of a page blob has whole pages, so that most others are told by their size.
       if (stats.sizeBytes < headerBytes || stats.sizeBytes % headerBytes !== 0) return stats.sizeBytes;
-      const file = await fileSystem.open(filePath, "existing");
+      const file = await fileSystem.open(filePath, "existing").catch((error: unknown) => {
+        // Deleted since.
+        if (hasCode(error, "ENOENT", "ENOTDIR")) return undefined;
+        throw fileNotRead(filePath, error);
+      });
+      if (file === undefined) return undefined;
       try {
         const header = await readHeader(filePath, file);
         return header?.sizeBytes ?? stats.sizeBytes;

@@ -1,0 +1,128 @@
+/** What a running vault does while its storage is checked is never taken for damage. */
+import test from "ava";
+import type { ExecutionContext } from "ava";
+import type { VaultClient } from "../../src/client.ts";
+import { createAzurite } from "../support/create-azurite.ts";
+import { createClient } from "../support/create-client.ts";
+import { createDirectory } from "../support/create-directory.ts";
+import { startCli } from "../support/run-cli.ts";
+import { startVaultProcess } from "../support/start-vault-process.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+const streams = ["kept", "trimmed"] as const;
+
+/** A load that rolls all the time: one stream keeps 1 MiB, one is trimmed to its end, one is deleted and made again. */
+function startLoad(client: VaultClient) {
+  const stopping = new AbortController();
+  let acknowledged = 0;
+  const loop = async (turn: () => Promise<unknown>) => {
+    while (!stopping.signal.aborted) await turn();
+  };
+  const publish = (stream: string) => {
+    const publisher = client.publisher(stream, { inFlightRequestsMax: 8 });
+    const work = async () => {
+      await publisher.publish([{ value: "x".repeat(1 + ((acknowledged * 7) % 9000)) }]);
+      if (stream === "kept") acknowledged++;
+    };
+    return Promise.all(Array.from({ length: 8 }, () => loop(work)));
+  };
+  const trim = async () => {
+    const { nextOffset } = await client.getStream("trimmed");
+    await client.trimStream("trimmed", { offset: nextOffset });
+  };
+  const recreate = async () => {
+    for (let i = 0; i < 10; i++) await client.publish("recreated", [{ value: "x".repeat(20_000) }]);
+    await client.deleteStream("recreated");
+  };
+  let running: Promise<unknown> | undefined;
+  return {
+    /** How many batches of the stream "kept" are acknowledged. */
+    acknowledged: () => acknowledged,
+    async start() {
+      await client.createStream("kept", { retentionBytes: 1024 * 1024 });
+      await Promise.all(streams.map((stream) => client.publish(stream, [{ value: "first" }])));
+      running = Promise.all([...streams.map(publish), loop(trim), loop(recreate)]);
+      running.catch(() => stopping.abort());
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+async function verify(t: ExecutionContext, storage: string, ...argv: string[]) {
+  const run = startCli(["verify", "--storage", storage, "--json", ...argv]);
+  const code = await run.exited;
+  const events = run
+    .stdout()
+    .trimEnd()
+    .split("\n")
+    .filter((line) => line !== "");
+  const parsed = events.map((line) => JSON.parse(line) as Record<string, string>);
+  t.deepEqual(
+    parsed.filter(({ kind }) => kind === "finding"),
+    [],
+  );
+  t.is(code, 0, run.stderr());
+  return parsed;
+}
+
+test.serial("verify - finds nothing while a vault publishes, rolls, trims and deletes on files", async (t) => {
+  t.timeout(180_000);
+  const storage = `file:${await createDirectory(t)}/data`;
+  const settings = ["--segment-bytes", "64KiB", "--retention-sweep-ms", "100ms", "--log-level", "warn"];
+  const vault = await startVaultProcess(t, ["--storage", storage, ...settings]);
+  const load = startLoad(createClient(t, vault));
+  await load.start();
+  let nextOffset = 0n;
+  for (let run = 0; run < 20; run++) {
+    const before = load.acknowledged();
+    const events = await verify(t, storage, "--all");
+    const seen = events.findLast(({ stream, kind }) => stream === "kept" && kind === "progress");
+    t.true(BigInt(seen!["next_offset"]!) > nextOffset, "it sees what was published since");
+    nextOffset = BigInt(seen!["next_offset"]!);
+    await waitUntil(() => load.acknowledged() > before + 50, "publishing goes on");
+  }
+  await load.stop();
+  await verify(t, storage, ...streams);
+  await vault.kill("SIGKILL");
+  await verify(t, storage, ...streams);
+});
+
+test.serial("verify - finds nothing after a vault was killed while it published", async (t) => {
+  t.timeout(60_000);
+  const storage = `file:${await createDirectory(t)}/data`;
+  const vault = await startVaultProcess(t, ["--storage", storage, "--segment-bytes", "64KiB", "--log-level", "warn"]);
+  const client = createClient(t, vault);
+  const publisher = client.publisher("kept", { inFlightRequestsMax: 8 });
+  let published = 0;
+  const work = async () => {
+    for (;;) {
+      await publisher.publish([{ value: "x".repeat(9000) }]);
+      published++;
+    }
+  };
+  const working = Promise.allSettled(Array.from({ length: 8 }, work));
+  await waitUntil(() => published > 50, "some are published");
+  await vault.kill("SIGKILL");
+  const events = await verify(t, storage, "kept");
+  t.true(BigInt(events.at(-1)!["records"]!) >= BigInt(published));
+  client.close();
+  await working;
+});
+
+test.serial("verify - finds nothing while a vault publishes on Azurite", async (t) => {
+  t.timeout(120_000);
+  const { setting } = await createAzurite(t);
+  const vault = await startVaultProcess(t, ["--storage", setting, "--segment-bytes", "64KiB", "--log-level", "warn"]);
+  const load = startLoad(createClient(t, vault));
+  await load.start();
+  for (let run = 0; run < 4; run++) {
+    const before = load.acknowledged();
+    await verify(t, setting, "--all");
+    await waitUntil(() => load.acknowledged() > before + 5, "publishing goes on");
+  }
+  await load.stop();
+  await verify(t, setting, ...streams);
+});
