@@ -12,7 +12,7 @@ import type { PublishCommand, PublishResult, StreamInfo, StreamSettings } from "
 import type { Engine } from "./engine.ts";
 import { type CommitTarget, GroupCommit } from "./group-commit.ts";
 import { findTimestamp, readFrames, sealedSegment } from "./log-reader.ts";
-import { effectiveSettings, type StreamMetadata } from "./metadata.ts";
+import { changeMetadata, effectiveSettings, type StreamMetadata, streamNotFound } from "./metadata.ts";
 import { Notifier } from "./notifier.ts";
 import { openLog } from "./open-log.ts";
 import { PendingBudget } from "./pending-budget.ts";
@@ -44,6 +44,7 @@ export class Stream implements CommitTarget {
   private readonly tail: TailCache;
   private readonly changed: Notifier;
   private current: StreamMetadata;
+  private changing: Promise<void> = Promise.resolve();
   private view: StreamLog | undefined;
   private writable = false;
   private opening: Promise<StreamLog> | undefined;
@@ -154,10 +155,22 @@ export class Stream implements CommitTarget {
     this.engine.leadership.fence();
   }
 
-  /** Takes over metadata that was changed. */
-  updateMetadata(metadata: StreamMetadata): void {
-    this.current = metadata;
-    this.changed.notify();
+  /**
+   * Changes the stream's metadata, see `changeMetadata` there: one change at a time, so that what is known here never
+   * goes back. Throws `notFound` where the stream was made anew.
+   */
+  changeMetadata(change: (metadata: StreamMetadata) => StreamMetadata): Promise<void> {
+    const { store, clock } = this.engine;
+    const changed = this.changing.then(async () => {
+      const { metadata } = await changeMetadata(store, clock, this.name, (current) => {
+        if (current.incarnation !== this.incarnation) throw streamNotFound(this.name);
+        return change(current);
+      });
+      this.current = metadata;
+      this.changed.notify();
+    });
+    this.changing = changed.catch(() => undefined);
+    return changed;
   }
 
   /** What GetStream tells. */

@@ -20,7 +20,7 @@ import { finishDeletion } from "./delete-stream.ts";
 import type { Engine } from "./engine.ts";
 import { wrongIncarnation } from "./judge.ts";
 import { sealedSegment } from "./log-reader.ts";
-import { changeMetadata, createMetadata, readMetadata, streamNotFound } from "./metadata.ts";
+import { createMetadata, readMetadata, streamNotFound } from "./metadata.ts";
 import { PendingBudget } from "./pending-budget.ts";
 import { Stream } from "./stream.ts";
 import { subscribe } from "./subscription.ts";
@@ -109,13 +109,7 @@ export class Vault implements VaultApi {
 
   async updateStream(name: string, change: SettingsChange): Promise<StreamInfo> {
     const stream = await this.open(name, false);
-    const { store, clock } = this.engine;
-    const changed = await changeMetadata(store, clock, name, (metadata) => {
-      checkSame(stream, metadata.incarnation);
-      const settings = { ...metadata.settings, ...change };
-      return { ...metadata, settings };
-    });
-    stream.updateMetadata(changed.metadata);
+    await stream.changeMetadata((metadata) => ({ ...metadata, settings: { ...metadata.settings, ...change } }));
     return stream.describe();
   }
 
@@ -139,12 +133,7 @@ export class Vault implements VaultApi {
 
   /** Moves a stream's start to `offset`, if it is not there yet, and frees the segments before it. */
   async moveStart(stream: Stream, offset: bigint): Promise<void> {
-    const { store, clock } = this.engine;
-    const changed = await changeMetadata(store, clock, stream.name, (metadata) => {
-      checkSame(stream, metadata.incarnation);
-      return withStart(metadata, offset);
-    });
-    stream.updateMetadata(changed.metadata);
+    await stream.changeMetadata((metadata) => withStart(metadata, offset));
     await removeTrimmed(this.engine, stream);
   }
 
@@ -307,11 +296,6 @@ function checkIncarnation(stream: Stream, asked: string | undefined): void {
   if (asked !== undefined && asked !== stream.incarnation) {
     throw wrongIncarnation(stream.name, asked, stream.incarnation);
   }
-}
-
-/** The stream was deleted and made again by somebody else while we changed it. */
-function checkSame(stream: Stream, incarnation: string): void {
-  if (incarnation !== stream.incarnation) throw streamNotFound(stream.name);
 }
 
 function alreadyExists(name: string): VaultError {

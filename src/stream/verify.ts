@@ -21,36 +21,6 @@ import { type ScanState, scanFrames, scanStart, type SegmentSource } from "../se
 import { metadataBlob, readMetadata, segmentPrefix, type StreamMetadata, streamNotFound } from "./metadata.ts";
 import { indexBlob, type ListedSegment, listSegments, segmentBlob } from "./segment-list.ts";
 
-/** Something that is not as it should be. */
-export interface Finding {
-  readonly kind: "finding";
-  readonly blob: string;
-  /** In bytes, where it is one place. */
-  readonly position: number | undefined;
-  readonly problem: string;
-}
-
-/** Something that is worth to know but no fault. */
-export interface Note {
-  readonly kind: "note";
-  readonly blob: string;
-  readonly text: string;
-}
-
-/** A segment that was read to its end. Totals are of the stream up to here. */
-export interface VerifyProgress {
-  readonly kind: "progress";
-  readonly blob: string;
-  readonly segments: number;
-  readonly frames: number;
-  readonly records: bigint;
-  readonly bytes: number;
-  readonly nextOffset: bigint;
-}
-
-/** What a check tells, in the order of the segments. */
-export type VerifyEvent = Finding | Note | VerifyProgress;
-
 interface Totals {
   segments: number;
   frames: number;
@@ -114,90 +84,47 @@ export async function* verifyStream(store: BlobReader, name: string, clock: Cloc
   else yield* verifySegments(check, segments, first);
 }
 
-/** The stream's metadata; undefined where there is none, a sentence where it cannot be understood. */
-async function metadataOf(store: BlobReader, name: string): Promise<StreamMetadata | string | undefined> {
-  try {
-    return (await readMetadata(store, name))?.metadata;
-  } catch (error) {
-    if (isKind(error, "corrupt")) return error.message;
-    throw error;
-  }
-}
-
-/** Checks that what is stored of other incarnations than the one that stream.json names, if any, had been deleted. */
-async function* verifyOthers(store: BlobReader, name: string, own: string | undefined): AsyncGenerator<VerifyEvent> {
-  const prefix = `streams/${name}/`;
-  const { items: folders } = await store.listFolders(prefix, listLimitMax);
-  const others = folders.map((folder) => folder.slice(prefix.length)).filter((incarnation) => incarnation !== own);
-  if (others.length === 0 && own === undefined) throw streamNotFound(name);
-  for (const incarnation of others) {
-    const alive = await isAlive(store, name, incarnation);
-    const now = await metadataOf(store, name);
-    // Deleted, or created again, while it was looked at.
-    if (typeof now !== "string" && now?.incarnation !== own) return;
-    const blob = metadataBlob(name);
-    if (!alive) yield note(blob, `a deletion has left incarnation ${incarnation}; the vault removes it by and by`);
-    else if (own === undefined) yield finding(blob, undefined, `is missing, but incarnation ${incarnation} is there`);
-    else yield finding(blob, undefined, `names incarnation ${own}, but ${incarnation} is there too, and not deleted`);
-  }
-}
-
-/** Whether an incarnation has records and was not deleted: its last segment does not end in an end of the stream. */
-async function isAlive(store: BlobReader, name: string, incarnation: string): Promise<boolean> {
-  const segments = await listSegments(store, segmentPrefix(name, incarnation));
-  const last = segments.at(-1);
-  if (last === undefined) return false;
-  const source = { store, blob: last.blob, seed: incarnationSeed(incarnation) };
-  let frames = segments.length - 1;
-  try {
-    for await (const frame of scanFrames(source, scanStart(last.firstOffset, 0))) {
-      if (isEndOfStream(frame)) return false;
-      frames++;
-    }
-  } catch (error) {
-    if (isKind(error, "notFound")) return false;
-    if (!isKind(error, "corrupt")) throw error;
-  }
-  return frames > 0;
-}
-
-async function* verifySegments(
-  check: Check,
-  segments: readonly ListedSegment[],
-  first: ListedSegment,
-): AsyncGenerator<VerifyEvent> {
-  const { startOffset } = check;
-  if (first.firstOffset > startOffset) {
-    yield finding(first.blob, undefined, `records from ${startOffset} to ${first.firstOffset} are missing`);
-  }
+async function* verifySegments(check: Check, segments: readonly ListedSegment[]): AsyncGenerator<VerifyEvent> {
+  const first = segments[0]!.firstOffset;
+  let state = scanStart(first < check.startOffset ? first : check.startOffset, 0);
   let queue = [...segments];
-  let state = scanStart(first.firstOffset, 0);
-  let cut = false;
+  let whole = true;
   let listings = 1;
   for (let segment = queue.shift(); segment !== undefined; segment = queue.shift()) {
+    if (listings > listingsMax) {
+      yield note(segment.blob, "is not checked: the stream is trimmed faster than it is read");
+      return;
+    }
     if (segment.firstOffset !== state.nextOffset) {
-      const unlisted = await listBetween(check, state.nextOffset, segment.firstOffset);
-      if (unlisted.length > 0) {
-        queue.unshift(...unlisted, segment);
+      check.producers = new ProducerTable(check.limits);
+      const now = segment.firstOffset > state.nextOffset ? await lookAgain(check, state.nextOffset) : undefined;
+      if (now?.explained === true) {
+        queue = now.segments;
+        listings++;
+        state.nextOffset = queue[0]?.firstOffset ?? state.nextOffset;
         continue;
       }
-      yield* verifyGap(check, segment, state.nextOffset);
+      yield gapBefore(segment, state.nextOffset);
     }
     if (check.endOfStream) yield finding(segment.blob, 0, "follows the end of the stream");
     state = { ...scanStart(segment.firstOffset, state.timestamp), epoch: state.epoch };
     try {
       yield* verifySegment(check, segment, state, queue.length === 0);
-      cut = false;
+      whole = true;
     } catch (error) {
-      const later = isKind(error, "notFound") ? await listBetween(check, segment.firstOffset + 1n) : [];
-      yield await explainFailure(check, segment, later[0], error);
-      // What follows may be gone as well: from here on by the newer listing, unless trimming is faster than reading.
-      if (later.length > 0 && listings < listingsMax) {
-        queue = later;
-        listings++;
-      }
-      cut = true;
+      whole = false;
       check.producers = new ProducerTable(check.limits);
+      if (isKind(error, "notFound")) {
+        const now = await lookAgain(check, segment.firstOffset + 1n);
+        if (now.explained) queue = now.segments;
+        listings++;
+        if (now.explained) yield note(segment.blob, "was deleted while it was looked at");
+        else yield finding(segment.blob, undefined, "the segment is gone");
+      } else if (isKind(error, "corrupt")) {
+        yield finding(error.detail.resource ?? segment.blob, undefined, error.message);
+      } else {
+        throw error;
+      }
       state.nextOffset = queue[0]?.firstOffset ?? state.nextOffset;
       continue;
     }
@@ -205,43 +132,8 @@ async function* verifySegments(
     check.totals.bytes += state.position;
     yield { kind: "progress", blob: segment.blob, ...check.totals, nextOffset: state.nextOffset };
   }
-  if (!cut) yield* verifyEnd(check, state);
+  if (whole) yield* verifyEnd(check, state);
 }
-
-/** The segments from offset `from` on, to before `to`, as they are now. */
-async function listBetween(check: Check, from: bigint, to?: bigint): Promise<ListedSegment[]> {
-  const segments = await listSegments(check.store, segmentPrefix(check.name, check.metadata.incarnation));
-  return segments.filter(({ firstOffset }) => firstOffset >= from && (to === undefined || firstOffset < to));
-}
-
-/** Whether everything before `segment` may be gone: it was trimmed, or the stream was deleted. */
-async function mayBeGoneBefore(check: Check, segment: ListedSegment | undefined): Promise<boolean> {
-  const now = await metadataOf(check.store, check.name);
-  if (typeof now === "string") return false;
-  if (now?.incarnation !== check.metadata.incarnation) return true;
-  return segment !== undefined && segment.firstOffset <= now.startOffset;
-}
-
-async function* verifyGap(check: Check, segment: ListedSegment, offset: bigint): AsyncGenerator<VerifyEvent> {
-  check.producers = new ProducerTable(check.limits);
-  if (segment.firstOffset > offset && (await mayBeGoneBefore(check, segment))) return;
-  yield finding(segment.blob, 0, `begins with offset ${segment.firstOffset}, but ${offset} should follow`);
-}
-
-/** What it means that a segment could not be read. Throws `error` where that tells nothing about the segment. */
-async function explainFailure(
-  check: Check,
-  segment: ListedSegment,
-  next: ListedSegment | undefined,
-  error: unknown,
-): Promise<VerifyEvent> {
-  if (isKind(error, "corrupt")) return finding(error.detail.resource ?? segment.blob, undefined, error.message);
-  if (!isKind(error, "notFound")) throw error;
-  return (await mayBeGoneBefore(check, next))
-    ? note(segment.blob, "was deleted while it was looked at")
-    : finding(segment.blob, undefined, "the segment is gone");
-}
-
 /** Checks what should be behind the last segment that was listed, which was read to its end. */
 async function* verifyEnd(check: Check, state: ScanState): AsyncGenerator<VerifyEvent> {
   const { store, startOffset } = check;
@@ -373,18 +265,6 @@ function* checkpointProblems(check: Check, frame: Frame, checkpoint: Checkpoint)
   }
 }
 
-function isEndOfStream(frame: Frame): boolean {
-  return (frame.flags & frameFlags.endOfStream) !== 0;
-}
-
 async function versionOf(check: Check, segment: ListedSegment): Promise<string | undefined> {
   return (await check.store.properties(segment.blob))?.etag;
-}
-
-function note(blob: string, text: string): Note {
-  return { kind: "note", blob, text };
-}
-
-function finding(blob: string, position: number | undefined, problem: string): Finding {
-  return { kind: "finding", blob, position, problem };
 }

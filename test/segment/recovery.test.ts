@@ -135,6 +135,8 @@ test("recovery - each single sector of a torn commit matters", async (t) => {
 /** What was recovered can be written on; behind the new end there are zeros, whatever the torn commit left. */
 async function assertWritable(t: ExecutionContext, segment: TestSegment, found: RecoveredSegment): Promise<void> {
   const reopened = await segment.reopen(found);
+  const left = await segment.store.read(segment.blob, found.endPosition, 256 * 1024);
+  t.true(left.bytes.every((byte) => byte === 0));
   await reopened.append([{ records: someRecords(1) }]);
   const again = await reopened.recover();
   t.is(again.nextOffset, found.nextOffset + 1n);
