@@ -3,7 +3,14 @@ import { createEngine } from "../support/create-engine.ts";
 import { drive } from "../support/drive.ts";
 import { publish } from "../support/publish-records.ts";
 import { follow, readValues } from "../support/read-records.ts";
-import { chooseFaults, endFaults, loseAnswer, loseRequest, succeed } from "../support/storage-faults.ts";
+import {
+  chooseFaults,
+  createHeldCall,
+  endFaults,
+  loseAnswer,
+  loseRequest,
+  succeed,
+} from "../support/storage-faults.ts";
 import { someRecords } from "../support/build-commit.ts";
 
 const small = { defaults: { segmentBytes: 64 * 1024 } };
@@ -127,4 +134,20 @@ test("delete - one whose answer was lost does not leave a stream that can be wri
   t.not(again.incarnation, incarnation);
   t.deepEqual(await readValues(open().vault, "s"), ["new"]);
   t.is((await memory.list(`streams/s/${incarnation}/`, 10)).items.length, 0);
+});
+
+test("delete - an index that is written meanwhile does not stay behind", async (t) => {
+  const { open, faulty, memory, clock } = createEngine(t, small);
+  const { vault } = open();
+  await publish(vault, "s", ["a"]);
+  const held = createHeldCall();
+  faulty.set("put", (forward, args) => (String(args[0]).endsWith(".index") ? held.fault(forward, args) : forward()));
+  for (let i = 0; i < 4; i++) await publish(vault, "s", someRecords(10, 3000, i * 10));
+  t.true(held.waiting);
+  const deleting = vault.deleteStream("s", undefined);
+  await clock.settle();
+  held.release();
+  await deleting;
+  await clock.settle();
+  t.deepEqual((await memory.list("streams/", 10)).items, []);
 });

@@ -1,5 +1,5 @@
 import test from "ava";
-import { isKind } from "../../src/errors.ts";
+import { isKind, VaultError } from "../../src/errors.ts";
 import { createEngine } from "../support/create-engine.ts";
 import { drive } from "../support/drive.ts";
 import { publish } from "../support/publish-records.ts";
@@ -139,4 +139,36 @@ test("fencing - the first segment of a stream that was deleted before it arrived
   held.release();
   t.like(await drive(clock, t.throwsAsync(first)), { kind: "notFound" });
   t.deepEqual((await memory.list("streams/", 100)).items, []);
+});
+
+test("fencing - a write under an epoch that is over is not taken for stored because another stands in its place", async (t) => {
+  const { open, faulty, memory, clock } = createEngine(t);
+  const old = open();
+  await publish(old.vault, "s", ["a"]);
+  const gate = Promise.withResolvers<never>();
+  script(faulty, "writePages", [() => gate.promise]);
+  const inFlight = publish(old.vault, "s", ["x"]);
+  await clock.settle();
+  const queued = publish(old.vault, "s", ["y"]);
+  const next = open({ store: memory });
+  t.like(await publish(next.vault, "s", ["b"]), { firstOffset: 1n });
+  // The first node leads again.
+  old.leadership.lead(3);
+  gate.reject(new VaultError("indeterminate", "the request timed out"));
+  t.like(await drive(clock, t.throwsAsync(inFlight)), { kind: "indeterminate" });
+  t.like(await drive(clock, queued), { firstOffset: 2n });
+  t.deepEqual(await readValues(old.vault, "s"), ["a", "b", "y"]);
+});
+
+test("fencing - a stream that another leader deleted can be made again", async (t) => {
+  const { open, memory, clock } = createEngine(t);
+  const old = open();
+  const { incarnation } = await publish(old.vault, "s", ["a"]);
+  await open({ store: memory }).vault.deleteStream("s", undefined);
+  old.leadership.lead(3);
+  t.like(await drive(clock, t.throwsAsync(publish(old.vault, "s", ["x"]))), { kind: "notFound" });
+  const again = await publish(old.vault, "s", ["new"]);
+  t.is(again.firstOffset, 0n);
+  t.not(again.incarnation, incarnation);
+  t.deepEqual(await readValues(old.vault, "s"), ["new"]);
 });

@@ -157,3 +157,22 @@ test("trim - where storage fails it is carried out all the same, or asked for ag
     }
   }
 });
+
+test("trim - without a checkpoint behind them segments stay", async (t) => {
+  const { open, faulty } = createEngine(t, small);
+  const { vault, leadership } = open();
+  faulty.set("put", (forward, args) => (String(args[0]).endsWith(".index") ? refuse(forward, args) : forward()));
+  await fill(vault);
+  t.is(await vault.trimStream("s", { offset: 150n }), 150n);
+  leadership.depose();
+  faulty.set("put", undefined);
+  const again = open();
+  t.like(await publish(again.vault, "s", someRecords(5, 2000, 145), producerOf(29)), {
+    firstOffset: 145n,
+    duplicate: true,
+  });
+  t.like(await publish(again.vault, "s", someRecords(5, 2000, 0), producerOf(0)), { firstOffset: 0n, duplicate: true });
+  t.is(await again.vault.trimStream("s", { offset: 150n }), 150n);
+  t.is((await again.vault.getStream("s")).segmentCount, 1);
+  t.like(await publish(open().vault, "s", someRecords(5, 2000, 0), producerOf(0)), { duplicate: true });
+});

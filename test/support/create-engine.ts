@@ -34,6 +34,8 @@ export interface EngineOptions {
 export interface TestLeadership extends Leadership {
   /** Ends this leadership: `fence()` and what holds its fences throw from now on. */
   depose(): void;
+  /** Begins a new leadership of the same node. */
+  lead(epoch: number): void;
 }
 
 /** One vault on the store, as one process would open it. */
@@ -140,6 +142,10 @@ function createLeadership(first: number): TestLeadership {
     depose() {
       held = false;
       epoch = -1;
+    },
+    lead(next) {
+      held = true;
+      epoch = next;
     },
   };
 }
