@@ -5,7 +5,7 @@ import { createLog } from "../log.ts";
 import { settings } from "../settings.ts";
 import { validateStreamName } from "../stream/names.ts";
 import { verifyStream } from "../stream/verify.ts";
-import type { VerifyEvent, VerifyProgress } from "../stream/verify.ts";
+import type { VerifyEvent, VerifyProgress } from "../stream/verify-events.ts";
 import { describeBytes, describeSome, toJsonFields, toJsonLine } from "./describe.ts";
 import { reportFailure } from "./failure.ts";
 import { exitCodes, openOutput, say } from "./io.ts";

@@ -21,7 +21,11 @@ export async function metadataOf(store: BlobReader, name: string): Promise<Strea
  * Checks that what is stored of other incarnations than `own`, which stream.json names, had been deleted. `own` is
  * undefined where there is no stream.json. Throws `notFound` if there is nothing at all.
  */
-export async function* verifyOthers(store: BlobReader, name: string, own: string | undefined): AsyncGenerator<VerifyEvent> {
+export async function* verifyOthers(
+  store: BlobReader,
+  name: string,
+  own: string | undefined,
+): AsyncGenerator<VerifyEvent> {
   const prefix = `streams/${name}/`;
   const { items: folders } = await store.listFolders(prefix, listLimitMax);
   const others = folders.map((folder) => folder.slice(prefix.length)).filter((incarnation) => incarnation !== own);

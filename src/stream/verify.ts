@@ -8,7 +8,7 @@
  * - What is missing is looked for again, in a new listing and new metadata: it may have been trimmed or deleted, and a
  *   listing that ran meanwhile need not show all that was there.
  */
-import { type BlobReader, listLimitMax } from "../blob/blob-store.ts";
+import type { BlobReader } from "../blob/blob-store.ts";
 import { type Clock, sleep } from "../clock.ts";
 import { isKind } from "../errors.ts";
 import { encodeTimestampField } from "../segment/commit.ts";
@@ -18,8 +18,10 @@ import { type ProducerLimits, ProducerTable } from "../segment/producers.ts";
 import { walkRecords } from "../segment/records.ts";
 import { judgeStop } from "../segment/recovery.ts";
 import { type ScanState, scanFrames, scanStart, type SegmentSource } from "../segment/scan.ts";
-import { metadataBlob, readMetadata, segmentPrefix, type StreamMetadata, streamNotFound } from "./metadata.ts";
+import { metadataBlob, segmentPrefix, type StreamMetadata } from "./metadata.ts";
 import { indexBlob, type ListedSegment, listSegments, segmentBlob } from "./segment-list.ts";
+import { type Finding, finding, note, type VerifyEvent } from "./verify-events.ts";
+import { isEndOfStream, metadataOf, verifyOthers } from "./verify-incarnations.ts";
 
 interface Totals {
   segments: number;
@@ -34,8 +36,8 @@ interface Check {
   readonly clock: Clock;
   readonly name: string;
   readonly metadata: StreamMetadata;
-  /** As of after the listing. */
-  readonly startOffset: bigint;
+  /** As of after the latest listing. */
+  startOffset: bigint;
   readonly seed: number;
   readonly limits: ProducerLimits;
   /** As of what was read without a gap. */
@@ -45,6 +47,16 @@ interface Check {
   endOfStream: boolean;
 }
 
+/** Where the check of a stream's segments stands. */
+interface Walk {
+  /** The segments that come next. */
+  queue: ListedSegment[];
+  state: ScanState;
+  /** Whether the last segment was read to its end. */
+  whole: boolean;
+  listings: number;
+}
+
 /** Enough to compare the producers of any vault with usual limits. */
 const producerLimits: ProducerLimits = { producersMax: 10_000, producerRequestsMax: 64, producerWindowMs: Infinity };
 
@@ -52,7 +64,8 @@ const producerLimits: ProducerLimits = { producersMax: 10_000, producerRequestsM
 const looksMax = 12;
 const lookAgainMs = 250;
 
-/** How often the segments are listed at most, where those that were listed are gone. */
+/** How often a segment that is missing is looked for, and how often in all the segments are listed anew. */
+const missingLooksMax = 3;
 const listingsMax = 20;
 
 /** Checks the stream `name`. Finding nothing is the good answer. Throws `notFound` where nothing is stored of it. */
@@ -64,76 +77,113 @@ export async function* verifyStream(store: BlobReader, name: string, clock: Cloc
   }
   yield* verifyOthers(store, name, metadata?.incarnation);
   if (metadata === undefined) return;
-  const segments = await listSegments(store, segmentPrefix(name, metadata.incarnation));
-  // Read once more: what was trimmed before the listing is not missing.
-  const trimmed = await metadataOf(store, name);
   const check: Check = {
     store,
     clock,
     name,
     metadata,
-    startOffset: typeof trimmed === "object" ? trimmed.startOffset : metadata.startOffset,
+    startOffset: metadata.startOffset,
     seed: incarnationSeed(metadata.incarnation),
     limits: producerLimits,
     producers: new ProducerTable(producerLimits),
     totals: { segments: 0, frames: 0, records: 0n, bytes: 0 },
     endOfStream: false,
   };
-  const first = segments[0];
-  if (first === undefined) yield note(metadataBlob(name), "the stream has no segment yet");
-  else yield* verifySegments(check, segments, first);
+  const { segments } = await listAgain(check, 0n, true);
+  if (segments.length === 0) yield note(metadataBlob(name), "the stream has no segment yet");
+  else yield* verifySegments(check, segments);
 }
 
 async function* verifySegments(check: Check, segments: readonly ListedSegment[]): AsyncGenerator<VerifyEvent> {
   const first = segments[0]!.firstOffset;
-  let state = scanStart(first < check.startOffset ? first : check.startOffset, 0);
-  let queue = [...segments];
-  let whole = true;
-  let listings = 1;
-  for (let segment = queue.shift(); segment !== undefined; segment = queue.shift()) {
-    if (listings > listingsMax) {
+  const start = first < check.startOffset ? first : check.startOffset;
+  const walk: Walk = { queue: [...segments], state: scanStart(start, 0), whole: true, listings: 1 };
+  for (let segment = walk.queue.shift(); segment !== undefined; segment = walk.queue.shift()) {
+    if (walk.listings > listingsMax) {
       yield note(segment.blob, "is not checked: the stream is trimmed faster than it is read");
       return;
     }
-    if (segment.firstOffset !== state.nextOffset) {
-      check.producers = new ProducerTable(check.limits);
-      const now = segment.firstOffset > state.nextOffset ? await lookAgain(check, state.nextOffset) : undefined;
-      if (now?.explained === true) {
-        queue = now.segments;
-        listings++;
-        state.nextOffset = queue[0]?.firstOffset ?? state.nextOffset;
-        continue;
-      }
-      yield gapBefore(segment, state.nextOffset);
+    if (segment.firstOffset !== walk.state.nextOffset) {
+      if (await isExplained(check, walk, segment)) continue;
+      yield gapBefore(segment, walk.state.nextOffset);
     }
     if (check.endOfStream) yield finding(segment.blob, 0, "follows the end of the stream");
-    state = { ...scanStart(segment.firstOffset, state.timestamp), epoch: state.epoch };
+    walk.state = { ...scanStart(segment.firstOffset, walk.state.timestamp), epoch: walk.state.epoch };
     try {
-      yield* verifySegment(check, segment, state, queue.length === 0);
-      whole = true;
+      yield* verifySegment(check, segment, walk.state, walk.queue.length === 0);
     } catch (error) {
-      whole = false;
-      check.producers = new ProducerTable(check.limits);
-      if (isKind(error, "notFound")) {
-        const now = await lookAgain(check, segment.firstOffset + 1n);
-        if (now.explained) queue = now.segments;
-        listings++;
-        if (now.explained) yield note(segment.blob, "was deleted while it was looked at");
-        else yield finding(segment.blob, undefined, "the segment is gone");
-      } else if (isKind(error, "corrupt")) {
-        yield finding(error.detail.resource ?? segment.blob, undefined, error.message);
-      } else {
-        throw error;
-      }
-      state.nextOffset = queue[0]?.firstOffset ?? state.nextOffset;
+      yield await explainFailure(check, walk, segment, error);
       continue;
     }
+    walk.whole = true;
     check.totals.segments++;
-    check.totals.bytes += state.position;
-    yield { kind: "progress", blob: segment.blob, ...check.totals, nextOffset: state.nextOffset };
+    check.totals.bytes += walk.state.position;
+    yield { kind: "progress", blob: segment.blob, ...check.totals, nextOffset: walk.state.nextOffset };
   }
-  if (whole) yield* verifyEnd(check, state);
+  if (walk.whole) yield* verifyEnd(check, walk.state);
 }
+
+/**
+ * The segments from offset `from` on, as they are now, and whether it is explained that none begins at `from`: what
+ * was before them was trimmed or deleted. Or one does, if it should be `there`.
+ */
+async function listAgain(
+  check: Check,
+  from: bigint,
+  there: boolean,
+): Promise<{ segments: ListedSegment[]; explained: boolean }> {
+  const { incarnation } = check.metadata;
+  for (let look = 1; ; look++) {
+    const listed = await listSegments(check.store, segmentPrefix(check.name, incarnation));
+    const segments = listed.filter(({ firstOffset }) => firstOffset >= from);
+    const first = segments[0]?.firstOffset;
+    // After the listing: what was trimmed before it is not missing.
+    const now = await metadataOf(check.store, check.name);
+    const deleted = typeof now !== "string" && now?.incarnation !== incarnation;
+    if (typeof now === "object" && !deleted) check.startOffset = now.startOffset;
+    const trimmed = first !== undefined && first <= check.startOffset;
+    const found = there && (first ?? 0n) === from;
+    if (deleted || trimmed || found) return { segments, explained: true };
+    if (look === missingLooksMax) return { segments, explained: false };
+    await sleep(check.clock, lookAgainMs);
+  }
+}
+
+/** Whether `segment` is not what follows only because of a listing that is not true any more. */
+async function isExplained(check: Check, walk: Walk, segment: ListedSegment): Promise<boolean> {
+  check.producers = new ProducerTable(check.limits);
+  if (segment.firstOffset < walk.state.nextOffset) return false;
+  const { segments, explained } = await listAgain(check, walk.state.nextOffset, true);
+  if (explained) goOn(walk, segments);
+  return explained;
+}
+
+function gapBefore(segment: ListedSegment, offset: bigint): VerifyEvent {
+  const { blob, firstOffset } = segment;
+  return firstOffset > offset
+    ? finding(blob, 0, `records from ${offset} to ${firstOffset} are missing before it`)
+    : finding(blob, 0, `begins with offset ${firstOffset}, but ${offset} should follow`);
+}
+
+/** What it means that a segment could not be read. Throws `error` where that tells nothing about the segment. */
+async function explainFailure(check: Check, walk: Walk, segment: ListedSegment, error: unknown): Promise<VerifyEvent> {
+  if (!isKind(error, "notFound", "corrupt")) throw error;
+  check.producers = new ProducerTable(check.limits);
+  walk.whole = false;
+  const gone = error.kind === "notFound";
+  const now = gone ? await listAgain(check, segment.firstOffset + 1n, false) : undefined;
+  goOn(walk, now?.explained === true ? now.segments : walk.queue);
+  if (now === undefined) return finding(error.detail.resource ?? segment.blob, undefined, error.message);
+  if (!now.explained) return finding(segment.blob, undefined, "the segment is gone");
+  return note(segment.blob, "was deleted while it was looked at");
+}
+
+function goOn(walk: Walk, segments: ListedSegment[]): void {
+  walk.listings += walk.queue === segments ? 0 : 1;
+  walk.queue = segments;
+  walk.state.nextOffset = segments[0]?.firstOffset ?? walk.state.nextOffset;
+}
+
 /** Checks what should be behind the last segment that was listed, which was read to its end. */
 async function* verifyEnd(check: Check, state: ScanState): AsyncGenerator<VerifyEvent> {
   const { store, startOffset } = check;

@@ -193,12 +193,12 @@ test("verify damage - a removed segment: the first, one in the middle, the last"
   const [first, second, third] = segments as [StoredSegment, StoredSegment, StoredSegment];
   const remove = (segment: StoredSegment) => verify((directory) => fs.rm(path.join(directory, segment.blob)));
   const headless = await remove(first);
-  t.deepEqual(places(headless), [[second.blob, undefined]]);
-  t.is(headless[0]!.problem, `records from 0 to ${second.frames[0]!.firstOffset} are missing`);
+  t.deepEqual(places(headless), [[second.blob, 0]]);
+  t.is(headless[0]!.problem, `records from 0 to ${second.frames[0]!.firstOffset} are missing before it`);
   const gap = await remove(second);
   t.deepEqual(places(gap), [[third.blob, 0]]);
   const [here, missing] = [third.frames[0]!.firstOffset, second.frames[0]!.firstOffset];
-  t.is(gap[0]!.problem, `begins with offset ${here}, but ${missing} should follow`);
+  t.is(gap[0]!.problem, `records from ${missing} to ${here} are missing before it`);
   const tailless = await remove(segments.at(-1)!);
   t.deepEqual(places(tailless), [[segments.at(-1)!.blob, undefined]]);
   t.is(tailless[0]!.problem, "the segment is missing, but its index is there");
