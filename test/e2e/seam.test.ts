@@ -89,6 +89,8 @@ function stall(caller: VaultCaller) {
     end: { case: "untilOffset", value: total },
   });
   const call = caller.raw.serverStream(methodPath(subscribe), asked);
+  // A failure shows when it is read on.
+  call.on("error", () => undefined);
   call.pause();
   return {
     async resume(): Promise<string | undefined> {
