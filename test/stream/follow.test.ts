@@ -141,6 +141,22 @@ test("follow - an end in the future ends when it comes, though nothing is publis
   t.is(await reading, 2);
 });
 
+test("follow - an end that comes while a commit from before it is under way waits for that", async (t) => {
+  const { open, clock, faulty } = createEngine(t);
+  const { vault } = open();
+  await publish(vault, "s", ["a"]);
+  const held = createHeldCall();
+  faulty.set("writePages", held.fault);
+  const end = { at: "timestamp", timestamp: clock.now() + 1000 } as const;
+  const reading = Array.fromAsync(follow(vault, "s", { end }));
+  const publishing = publish(vault, "s", ["b"]);
+  await clock.advance(5000);
+  held.release();
+  await publishing;
+  const records = (await drive(clock, reading)).flatMap((response) => response.records);
+  t.is(records.length, 2);
+});
+
 test("follow - a reader that stalls holds nothing and goes on from storage", async (t) => {
   const { open } = createEngine(t, { tailBytes: 100_000, settings: { frameBytes: 4096 } });
   const { vault, engine } = open();

@@ -134,7 +134,7 @@ test("tail cache - a large commit that was mostly refused does not hold its memo
   faulty.set("writePages", held.fault);
   const publishing = [publish(vault, "s", ["b"])];
   await clock.settle();
-  publishing.push(publish(vault, "s", ["c"]));
+  publishing.push(publish(vault, "s", ["c".repeat(3500)]));
   const refused = publish(vault, "s", someRecords(3, 1_000_000), { expectedOffset: 99n });
   const failed = t.throwsAsync(refused);
   held.release();

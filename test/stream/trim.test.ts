@@ -176,3 +176,15 @@ test("trim - without a checkpoint behind them segments stay", async (t) => {
   t.is((await again.vault.getStream("s")).segmentCount, 1);
   t.like(await publish(open().vault, "s", someRecords(5, 2000, 0), producerOf(0)), { duplicate: true });
 });
+
+test("trim - a reader is told so though what it would read is still there", async (t) => {
+  for (const tailBytes of [1, 16 * 1024 * 1024]) {
+    const { open } = createEngine(t, { settings: { frameBytes: 4096, responseBytes: 8192 }, tailBytes });
+    const { vault } = open();
+    await fill(vault);
+    const reader = follow(vault, "s");
+    await reader.next();
+    await vault.trimStream("s", { offset: 100n });
+    t.like(await t.throwsAsync(reader.next()), { kind: "outOfRange", detail: { found: { first_offset: "100" } } });
+  }
+});
