@@ -27,6 +27,9 @@ import { subscribe } from "./subscription.ts";
 import { removeTrimmed, trimOffset, withStart } from "./trim.ts";
 
 const retryAfterMs = 100;
+
+/** Others may delete, make or close a stream while it is opened: then it is looked for again, at most so often. */
+const openAttemptsMax = 16;
 const sealAttemptsMax = 3;
 
 /** Opens the vault over an engine. Nothing is read until a stream is asked for. */
@@ -165,7 +168,7 @@ export class Vault implements VaultApi {
 
   /** Opens a stream, or makes it first if `create`. Throws `notFound`. What is done with it at once keeps it open. */
   async open(name: string, create: boolean): Promise<Stream> {
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 1; attempt <= openAttemptsMax; attempt++) {
       if (this.closed) throw new VaultError("unavailable", "this vault is shutting down", { retryAfterMs });
       const joined = this.streams.has(name);
       const opening = this.find(name, create);
@@ -181,6 +184,8 @@ export class Vault implements VaultApi {
       // It was deleted, or closed to make room, before its turn came.
       this.forget(name, opening);
     }
+    const message = `stream ${name} comes and goes faster than it can be opened; try again`;
+    throw new VaultError("unavailable", message, { resource: name, retryAfterMs });
   }
 
   private find(name: string, create: boolean): Promise<Stream> {
