@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
+import fs from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 import type { Clock } from "../clock.ts";
@@ -11,6 +12,7 @@ import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { openAzureStore } from "./azure.ts";
 import type { BlobStore } from "./blob-store.ts";
+import { acquireFileLock, type FileLock } from "./file-lock.ts";
 
 /** How long the emulator may take to start, and to end before it is killed, in milliseconds. */
 const startTimeoutMs = 60_000;
@@ -36,9 +38,33 @@ export function azuriteConnectionString(endpoint: string): string {
 
 /**
  * Starts an Azurite on a free port and opens `container` on it; closing the store ends it. It keeps its data in
- * `location`, or in memory where that is undefined. Throws `unavailable` where it is not installed or does not start.
+ * `location`, or in memory where that is undefined. Throws `unavailable` where it is not installed or does not start, or
+ * another vault runs one on `location`: two on the same files would destroy what they hold.
  */
 export async function openAzuriteStore(
+  location: string | undefined,
+  container: string,
+  clock: Clock,
+  log: Log,
+): Promise<BlobStore> {
+  if (location === undefined) return openEmulator(undefined, container, clock, log);
+  const lock = await lockLocation(path.resolve(location));
+  try {
+    const store = await openEmulator(location, container, clock, log);
+    return {
+      ...store,
+      async close() {
+        await store.close();
+        lock.release();
+      },
+    };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function openEmulator(
   location: string | undefined,
   container: string,
   clock: Clock,
@@ -62,6 +88,16 @@ export async function openAzuriteStore(
     await stopChild(child, clock);
     throw error;
   }
+}
+
+async function lockLocation(directory: string): Promise<FileLock> {
+  try {
+    await fs.mkdir(directory, { recursive: true });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new VaultError("unavailable", `cannot use the directory ${directory}: ${reason}`, {}, error);
+  }
+  return acquireFileLock(path.join(directory, "~lock.db"), directory);
 }
 
 function startChild(location: string | undefined): ChildProcess {

@@ -92,7 +92,8 @@ export async function openFileReader(directory: string, clock: Clock): Promise<B
   };
 }
 
-async function checkDirectory(root: string): Promise<void> {
+/** Throws `invalid` if there is no such directory, `unavailable` if it cannot be read. */
+export async function checkDirectory(root: string): Promise<void> {
   try {
     await (await fs.opendir(root)).close();
   } catch (error) {

@@ -1,10 +1,11 @@
+import path from "node:path";
 import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { silentLog } from "../log.ts";
 import type { AzureStoreSettings } from "./azure.ts";
 import type { BlobReader, BlobStore } from "./blob-store.ts";
-import { openFileReader } from "./file-reader.ts";
+import { checkDirectory, openFileReader } from "./file-reader.ts";
 import { nodeFileSystem } from "./file-system.ts";
 import type { FileStoreSettings } from "./file.ts";
 import { openFileStore } from "./file.ts";
@@ -68,6 +69,7 @@ export async function openReader(
 ): Promise<BlobReader> {
   if (setting === "memory:" || setting === "azurite:") throw endsWithVault(setting);
   if (setting.startsWith("file:") && setting.length > 5) return openFileReader(setting.slice(5), clock);
+  if (setting.startsWith("azurite:")) await checkDirectory(path.resolve(setting.slice("azurite:".length)));
   return openStore(setting, clock, log, { ...limits, createContainer: false });
 }
 

@@ -1,7 +1,7 @@
 import test from "ava";
 import fs from "node:fs/promises";
 import path from "node:path";
-import type { BlobProperties, BlobReader, BlobStore } from "../../src/blob/blob-store.ts";
+import type { BlobReader, BlobStore } from "../../src/blob/blob-store.ts";
 import { pageBytes } from "../../src/blob/blob-store.ts";
 import { filledBytes, heldFence } from "../../src/blob/contract-check.ts";
 import { contract } from "../../src/blob/contract.ts";
@@ -141,16 +141,15 @@ test("file reader - a header that is being replaced is whole at every look", asy
   const { store, directory } = await createFileStore(t);
   const reader = await openFileReader(directory, systemClock);
   let etag = await store.createPages(segment, 4 * pageBytes, heldFence(1));
-  let raised = 1;
   const raising = (async () => {
-    while (raised < 200) ({ etag } = await store.raiseFence(segment, etag, heldFence(++raised)));
+    for (let epoch = 2; epoch <= 200; epoch++) ({ etag } = await store.raiseFence(segment, etag, heldFence(epoch)));
   })();
-  let last: BlobProperties | undefined;
+  let last = 1;
   let looks = 0;
-  while (raised < 200) {
-    const found = await reader.properties(segment);
-    t.true(found!.sequenceNumber >= (last?.sequenceNumber ?? 1));
-    last = found;
+  while (last < 200) {
+    const { sequenceNumber } = (await reader.properties(segment))!;
+    t.true(sequenceNumber >= last);
+    last = sequenceNumber;
     looks++;
   }
   await raising;

@@ -1,13 +1,14 @@
 import test from "ava";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import fs from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import type { BlobStore } from "../../src/blob/blob-store.ts";
 import { checkStorage } from "../../src/blob/check-storage.ts";
 import { contract } from "../../src/blob/contract.ts";
 import { createMemoryStore } from "../../src/blob/memory.ts";
-import { openStore } from "../../src/blob/open-store.ts";
+import { openReader, openStore } from "../../src/blob/open-store.ts";
 import { systemClock } from "../../src/clock.ts";
 import { VaultError } from "../../src/errors.ts";
 import { createAzurite } from "../support/create-azurite.ts";
@@ -87,6 +88,53 @@ test("open store - azurite: runs an emulator that ends with the vault, also when
     return !answers;
   }, "the emulator is gone");
   t.false(answers);
+});
+
+test("open reader - files, beside the store that has them", async (t) => {
+  const directory = path.join(await createDirectory(t), "data");
+  const store = await openStore(`file:${directory}`, systemClock);
+  t.teardown(() => store.close());
+  await store.put("x", Buffer.from("x"), "always");
+  const reader = await openReader(`file:${directory}`, systemClock);
+  t.is((await reader.get("x"))?.bytes.toString(), "x");
+  await reader.close();
+});
+
+test("open reader - a container that is there, and none that is not: it is not made", async (t) => {
+  const azurite = await createAzurite(t);
+  for (const _ of [1, 2]) {
+    const missing = await t.throwsAsync(openReader(azurite.setting, systemClock), { instanceOf: VaultError });
+    t.is(missing.kind, "notFound");
+  }
+  const store = await azurite.open();
+  await store.put("x", Buffer.from("x"), "always");
+  const reader = await openReader(azurite.setting, systemClock);
+  t.is((await reader.get("x"))?.bytes.toString(), "x");
+  await reader.close();
+});
+
+test("open reader - what ends with its vault, or is not there, is invalid, and nothing is made", async (t) => {
+  const directory = await createDirectory(t);
+  for (const setting of ["memory:", "azurite:", "file:", "s3://x", `file:${directory}/a`, `azurite:${directory}/a`]) {
+    const error = await t.throwsAsync(openReader(setting, systemClock), { instanceOf: VaultError }, setting);
+    t.is(error.kind, "invalid", setting);
+  }
+  t.deepEqual(await fs.readdir(directory), []);
+});
+
+test("open reader - an emulator's directory that a vault uses is left to it", async (t) => {
+  const setting = `azurite:${path.join(await createDirectory(t), "data")}`;
+  const store = await openStore(setting, systemClock);
+  await store.put("x", Buffer.from("x"), "always");
+  for (const open of [openReader, openStore]) {
+    const error = await t.throwsAsync(open(setting, systemClock), { instanceOf: VaultError });
+    t.is(error.kind, "unavailable");
+    t.regex(error.message, /another vault runs/);
+  }
+  await store.close();
+  const reader = await openReader(setting, systemClock);
+  t.is((await reader.get("x"))?.bytes.toString(), "x");
+  await reader.close();
 });
 
 test("check storage - a store that does what it must has no difference, and is left as it was", async (t) => {
