@@ -44,8 +44,10 @@ function sample<I extends DescMessage>(
 const time = { seconds: 1_700_000_000n, nanos: 123_000_000 };
 const records = [
   { key: Buffer.from("key"), value: Buffer.from("value"), headers: [{ name: "héader", value: Buffer.from("1") }] },
-  { value: Buffer.alloc(300, 7), eventTime: time, offset: 5n, timestamp: time },
+  { value: Buffer.alloc(9, 7), eventTime: time, offset: 5n, timestamp: time },
 ];
+
+const names = ["ä", "日本語", "😀"].map((text) => ({ name: text.repeat(3) }));
 
 /** Good requests for every method that the server has. */
 const samples: readonly Sample[] = [
@@ -56,6 +58,8 @@ const samples: readonly Sample[] = [
     producer: { id: "p", sequence: 1n },
     expectedOffset: 0n,
   }),
+  // Much of it is text that must be UTF-8.
+  ...["i", "j"].map((stream) => sample(VaultService.method.publish, { stream, records: [{ headers: names }] })),
   ...["d", "e", "f"].map((stream) => sample(VaultService.method.publish, { stream, records })),
   ...["g", "h"].map((stream) => sample(VaultService.method.publishStream, { stream, records })),
   sample(VaultService.method.publishStream, { stream: "a", records, producer: { id: "q", sequence: 9n } }),
