@@ -76,7 +76,7 @@ test.serial("verify - finds nothing while a vault publishes, rolls, trims and de
   const load = startLoad(createClient(t, vault));
   await load.start();
   let nextOffset = 0n;
-  for (let run = 0; run < 20; run++) {
+  for (let run = 0; run < 12; run++) {
     const before = load.acknowledged();
     const events = await verify(t, storage, "--all");
     const seen = events.findLast(({ stream, kind }) => stream === "kept" && kind === "progress");
