@@ -100,6 +100,8 @@ function startLoad(client: VaultClient, stream: string, random: () => number): L
     }
   }
   const workers = Promise.all(Array.from({ length: batchesInFlight }, publishNext));
+  // A failure shows when it is stopped.
+  workers.catch(() => undefined);
   return {
     stream,
     acknowledged,
