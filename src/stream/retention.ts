@@ -6,7 +6,10 @@
 import type { BlobEntry } from "../blob/blob-store.ts";
 import { sleep } from "../clock.ts";
 import { incarnationSeed, readHeader, headerBytes } from "../segment/format.ts";
+import { decodeCheckpoint } from "../segment/offset-index.ts";
+import { ProducerTable } from "../segment/producers.ts";
 import { loadSealed } from "../segment/reader.ts";
+import { recoverSegment } from "../segment/recovery.ts";
 import type { StreamSettings } from "./commands.ts";
 import { finishDeletion } from "./delete-stream.ts";
 import type { Engine } from "./engine.ts";
@@ -91,9 +94,7 @@ async function trySweep(engine: Engine, vault: Vault, listed: ListedStream, date
 async function sweepStream(engine: Engine, vault: Vault, listed: ListedStream, date: number): Promise<void> {
   const known = await readMetadata(engine.store, listed.name);
   if (known?.metadata.incarnation !== listed.incarnation) {
-    // Metadata is made before the segments and removed before them: without it they belong to nobody.
-    engine.log.info("removing what a deletion left", { stream: listed.name, incarnation: listed.incarnation });
-    await finishDeletion(engine, listed.name, listed.incarnation);
+    await sweepOrphan(engine, listed);
     return;
   }
   const settings = effectiveSettings(known.metadata.settings, engine.settings.streamDefaults);
@@ -103,6 +104,32 @@ async function sweepStream(engine: Engine, vault: Vault, listed: ListedStream, d
   if (second === undefined || second.firstOffset > start) return;
   engine.log.info("retention", { stream: listed.name, startOffset: String(start) });
   await vault.moveStart(await vault.open(listed.name, false), start);
+}
+
+/**
+ * Metadata is made before the segments and removed before them, so segments without it belong to a deletion that was
+ * cut short; unless somebody removed `stream.json` by hand. The seal tells: only what a deletion has sealed, or never
+ * held a frame, is removed.
+ */
+async function sweepOrphan(engine: Engine, listed: ListedStream): Promise<void> {
+  const { name, incarnation } = listed;
+  const last = listed.segments.at(-1);
+  if (last !== undefined && !(await isDeletedOrEmpty(engine, incarnation, last))) {
+    engine.log.warn("segments without their stream.json are kept", { stream: name, incarnation });
+    return;
+  }
+  engine.log.info("removing what a deletion left", { stream: name, incarnation });
+  await finishDeletion(engine, name, incarnation);
+}
+
+async function isDeletedOrEmpty(engine: Engine, incarnation: string, segment: ListedSegment): Promise<boolean> {
+  const source = { store: engine.store, blob: segment.blob, seed: incarnationSeed(incarnation) };
+  const limits = { producersMax: 0, producerRequestsMax: 1, producerWindowMs: 0 };
+  const base = { firstOffset: segment.firstOffset, timestamp: 0, producers: new ProducerTable(limits) };
+  const stored = await engine.store.get(segment.indexBlob);
+  const checkpoint = stored && decodeCheckpoint(stored.bytes, incarnation, segment.firstOffset, limits);
+  const { endOfStream, endPosition, damages } = await recoverSegment(source, base, checkpoint);
+  return endOfStream || (endPosition === 0 && damages.length === 0);
 }
 
 /** A quiet stream's open segment is closed when it is old, as only closed ones are freed. */

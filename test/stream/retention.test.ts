@@ -93,9 +93,25 @@ test("retention - what a deletion left behind goes", async (t) => {
   const vault = createSweeping(t, { defaults: { segmentBytes: 64 * 1024 } });
   for (let i = 0; i < 20; i++) await publish(vault.vault, "s", someRecords(5, 2000, i * 5));
   await publish(vault.vault, "kept", ["a"]);
+  const stream = await vault.vault.open("s", false);
+  await stream.committer.exclusively(async () => (await stream.openLog()).seal(true));
   await vault.vault.close();
   await vault.memory.remove("streams/s/stream.json");
   await vault.clock.advance(30_000);
   const names = (await vault.memory.list("streams/", 100)).items.map((item) => item.name);
   t.true(names.every((name) => name.startsWith("streams/kept/")));
+});
+
+test("retention - segments whose stream.json was lost are kept", async (t) => {
+  const vault = createSweeping(t, { defaults: { segmentBytes: 64 * 1024 } });
+  for (let i = 0; i < 20; i++) await publish(vault.vault, "s", someRecords(5, 2000, i * 5));
+  await vault.vault.close();
+  const before = (await vault.memory.list("streams/s/", 100)).items.map((item) => item.name);
+  await vault.memory.remove("streams/s/stream.json");
+  await vault.clock.advance(30_000);
+  const after = (await vault.memory.list("streams/s/", 100)).items.map((item) => item.name);
+  t.deepEqual(
+    after,
+    before.filter((name) => !name.endsWith("stream.json")),
+  );
 });
