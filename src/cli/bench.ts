@@ -92,7 +92,7 @@ function toText({ publish, replay, tail }: BenchResult): string {
 
 function describeThroughput({ recordCount, sizeBytes, seconds }: Throughput): string[] {
   const rate = describeCount(Math.round(recordCount / seconds));
-  return [describeCount(recordCount), rate, `${describeBytes(Math.round(sizeBytes / seconds))}`];
+  return [describeCount(recordCount), rate, describeBytes(Math.round(sizeBytes / seconds))];
 }
 
 function describeLatencies(latencies: Latencies | undefined): string[] {

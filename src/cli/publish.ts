@@ -117,7 +117,7 @@ async function publishAll(
   };
   const add = createAdder(stream, options, find);
   const pieces = options.format === "raw" ? readDelimited(readInput(io)) : readLines(readInput(io));
-  let failure: unknown;
+  let failure: { readonly error: unknown } | undefined;
   try {
     for await (const many of pieces) {
       for (const piece of many) {
@@ -127,11 +127,11 @@ async function publishAll(
       update();
     }
   } catch (error) {
-    failure = error;
+    failure = { error };
   }
   // What was read before a line that makes no sense is published all the same.
   for (const publisher of publishers.values()) await publisher.flush();
-  if (failure !== undefined) throw failure;
+  if (failure !== undefined) throw failure.error;
 }
 
 function createAdder(

@@ -63,7 +63,7 @@ export function createPublisher(
   const lingerMs = options.lingerMs ?? 5;
   let linger: Timer | undefined;
   let last: Promise<unknown> = Promise.resolve();
-  let failure: unknown;
+  let failure: { readonly error: unknown } | undefined;
   let expectedOffset = options.expectedOffset;
 
   function send(batch: EncodedBatch): Promise<PublishReceipt> {
@@ -71,7 +71,7 @@ export function createPublisher(
     if (expectedOffset !== undefined) expectedOffset += BigInt(batch.recordCount);
     // Who calls `flush` or `add` hears of it; nobody may be waiting for this batch itself.
     last = sent.catch((error: unknown) => {
-      failure ??= error;
+      failure ??= { error };
     });
     return sent;
   }
@@ -108,7 +108,7 @@ export function createPublisher(
   }
 
   function assertOpen(): void {
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw failure.error;
   }
 
   async function publishEncoded(batch: EncodedBatch): Promise<PublishReceipt> {

@@ -21,5 +21,5 @@ export function toVaultError(status: StatusObject | null, address: string): Vaul
     return new VaultError("unavailable", `no connection to ${address}: ${reason}`, { resource: address });
   }
   const [details] = status.metadata.get(statusDetailsKey);
-  return fromStatus({ code: status.code as number, message, details: Buffer.isBuffer(details) ? details : undefined });
+  return fromStatus({ code: status.code, message, details: Buffer.isBuffer(details) ? details : undefined });
 }

@@ -188,7 +188,7 @@ function addHandler(server: grpc.Server, path: string, handler: Handler, state: 
   switch (handler.kind) {
     case "unary":
       register((call: SurfaceCall, respond: grpc.sendUnaryData<Uint8Array>) => {
-        runUnary(state, path, call, respond, handler.handle.bind(handler));
+        void runUnary(state, path, call, respond, handler.handle.bind(handler));
       }, "unary");
       break;
     case "serverStream":

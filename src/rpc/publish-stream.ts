@@ -41,7 +41,7 @@ export async function* publishAll(
   const iterator = requests[Symbol.asyncIterator]();
   const inFlight: Promise<Outcome>[] = [];
   let reading: Promise<Step> | undefined = readStep(vault, limits, iterator, signal);
-  let failure: unknown;
+  let failure: { readonly error: unknown } | undefined;
   let refused = false;
   let answered = 0;
   const onRefusal = () => {
@@ -55,18 +55,21 @@ export async function* publishAll(
     switch (next.step) {
       case "request":
         // The refusal's turn may come later, when those before it are answered: until then nothing more goes in.
-        if (!refused) inFlight.push(publish(vault, next.command, onRefusal));
+        if (!refused) {
+          const outcome = publish(vault, next.command, onRefusal);
+          inFlight.push(outcome);
+        }
         reading = refused ? undefined : readStep(vault, limits, iterator, signal);
         break;
       case "answer":
-        inFlight.shift();
+        void inFlight.shift();
         answered++;
         yield encodePublishResponse(next.result);
         break;
       case "refusal":
         throw endingOf(next.error, answered, await Promise.all(inFlight.slice(1)));
       case "failure":
-        failure = next.error;
+        failure = next;
         reading = undefined;
         break;
       case "end":
@@ -74,7 +77,7 @@ export async function* publishAll(
         break;
     }
   }
-  if (failure !== undefined) throw failure;
+  if (failure !== undefined) throw failure.error;
 }
 
 /** Encodes where a batch was stored. */

@@ -218,7 +218,7 @@ export class Vault implements VaultApi {
     this.closed = true;
     const open = await Promise.allSettled(this.streams.values());
     this.streams.clear();
-    await Promise.all(open.map((stream) => (stream.status === "fulfilled" ? stream.value.close() : undefined)));
+    await Promise.all(open.filter((stream) => stream.status === "fulfilled").map((stream) => stream.value.close()));
   }
 
   private async load(name: string, create: boolean): Promise<Stream> {

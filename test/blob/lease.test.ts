@@ -78,7 +78,7 @@ for (const [kind, open] of Object.entries(stores)) {
   test(`${kind} lease - a wall clock that jumps does not end it`, async (t) => {
     const clock = createClock();
     const jumped = { ...clock, now: () => clock.now() + 3_600_000 };
-    const store = await open(t, jumped as ManualClock);
+    const store = await open(t, jumped);
     await store.createControl(name, {});
     await store.acquireLease(name, one, 15);
     t.true((await store.properties(name))?.leased);

@@ -53,7 +53,7 @@ test("publisher - collects records into batches by size", async (t) => {
 test("publisher - a batch that is not full goes out after the linger", async (t) => {
   const { client, seen } = await createCollector(t);
   const publisher = client.publisher("s", { lingerMs: 1 });
-  publisher.add({ value: "a" });
+  void publisher.add({ value: "a" });
   await waitUntil(() => seen.length === 1, "the batch arrives");
   t.deepEqual(seen[0]?.values, ["a"]);
   await publisher.close();
@@ -62,9 +62,9 @@ test("publisher - a batch that is not full goes out after the linger", async (t)
 test("publisher - a batch of its own keeps its place between single records", async (t) => {
   const { client, seen } = await createCollector(t);
   const publisher = client.publisher("s", { lingerMs: 60_000 });
-  publisher.add({ value: "a" });
+  void publisher.add({ value: "a" });
   const receipt = publisher.publish([{ value: "b" }, { value: "c" }]);
-  publisher.add({ value: "d" });
+  void publisher.add({ value: "d" });
   await publisher.close();
   t.is((await receipt).firstOffset, 1n);
   t.deepEqual(
@@ -88,7 +88,7 @@ test("publisher - with an expected offset each batch expects to follow the one b
 test("publisher - what made a batch fail is told to whoever goes on", async (t) => {
   const { client } = await createCollector(t);
   const publisher = client.publisher("s");
-  publisher.add({ value: "bad" });
+  void publisher.add({ value: "bad" });
   t.true(isKind(await t.throwsAsync(publisher.flush()), "invalid"));
   t.throws(() => publisher.add({ value: "next" }), { message: /bad record/ });
   await t.throwsAsync(publisher.publish([{ value: "next" }]), { message: /bad record/ });
@@ -98,14 +98,14 @@ test("publisher - what made a batch fail is told to whoever goes on", async (t) 
 test("publisher - a record that is too large is refused, and the others go on", async (t) => {
   const { client, seen } = await createCollector(t);
   const publisher = client.publisher("s", { lingerMs: 60_000 });
-  publisher.add({ value: "a" });
+  void publisher.add({ value: "a" });
   t.true(
     isKind(
       t.throws(() => publisher.add({ value: Buffer.alloc(5_000_000) })),
       "invalid",
     ),
   );
-  publisher.add({ value: "b" });
+  void publisher.add({ value: "b" });
   await publisher.close();
   t.deepEqual(
     seen.map(({ values }) => values),

@@ -125,7 +125,7 @@ function request(session: http2.ClientHttp2Session, headers: http2.OutgoingHttpH
     const timer = setTimeout(() => reject(new Error("no answer")), answerMsMax);
     let status = "nothing";
     const note = (answered: http2.IncomingHttpHeaders) => {
-      status = String(answered["grpc-status"] ?? `http ${answered[":status"]}`);
+      status = String(answered["grpc-status"] ?? `http ${String(answered[":status"])}`);
     };
     call.on("response", note);
     call.on("trailers", note);
@@ -173,7 +173,7 @@ test("bad connections - requests that break gRPC's rules get an answer each", as
   session.on("error", () => undefined);
   const answers: string[] = [];
   for (const { name, headers, body } of brokenRequests()) {
-    const status = await request(session, headers, body).catch((error: Error) => error.message);
+    const status = await request(session, headers, body).catch((error: unknown) => (error as Error).message);
     t.not(status, "no answer", name);
     t.not(status, "nothing", name);
     answers.push(`${name}: ${status}`);
