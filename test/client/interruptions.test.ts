@@ -3,7 +3,6 @@ import { sleep, systemClock } from "../../src/clock.ts";
 import { createClient } from "../support/create-client.ts";
 import { createProxy } from "../support/create-proxy.ts";
 import { createVault } from "../support/create-vault.ts";
-import { waitUntil } from "../support/wait-until.ts";
 
 const recordCount = 4000;
 
@@ -12,10 +11,10 @@ test("interruptions - what is published through a failing network is stored exac
   const proxy = await createProxy(t, vault.endpoint);
   const publisher = createClient(t, proxy).publisher("s", { batchRecords: 10, answerTimeoutMs: 300 });
   const read: string[] = [];
+  const reader = createClient(t, proxy);
+  await reader.createStream("s");
   const reading = (async () => {
     const end = { at: "count", count: BigInt(recordCount) } as const;
-    const reader = createClient(t, proxy);
-    await reader.createStream("s");
     for await (const { records } of reader.subscribe({
       stream: "s",
       start: { at: "earliest" },
@@ -25,7 +24,6 @@ test("interruptions - what is published through a failing network is stored exac
       for (const { offset, value } of records) read.push(`${offset} ${Buffer.from(value).toString()}`);
     }
   })();
-  await waitUntil(() => proxy.connectionCount > 0, "the reader connects");
   for (let i = 0; i < recordCount; i++) {
     await publisher.add({ value: `record ${i}` });
     if (i % 500 === 250) {
