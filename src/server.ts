@@ -9,6 +9,7 @@ import { type BlobStore, writeBytesMax } from "./blob/blob-store.ts";
 import { openStore } from "./blob/open-store.ts";
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { VaultError } from "./errors.ts";
 import { type Election, startElection } from "./leader/election.ts";
 import { createTcpProbe } from "./leader/probe.ts";
 import type { Log } from "./log.ts";
@@ -42,6 +43,9 @@ export interface RunningVault {
 /** How long a start waits to learn who leads before it serves all the same. */
 const firstLookMs = 2000;
 
+/** What a client is told to wait that calls while the node starts. */
+const startRetryAfterMs = 200;
+
 /** How long each layer has to close at the least, when the grace period is used up. */
 const closeMsMin = 2000;
 
@@ -62,15 +66,17 @@ export async function startVault(config: Config, { clock, log }: VaultPorts): Pr
 
 async function serve(config: Config, clock: Clock, log: Log, store: BlobStore): Promise<RunningVault> {
   const server = createGrpcServer(await serverSettings(config), clock, log);
+  const node: Node = { nodeId: clock.id(), endpoint: "", version: packageJson.version, election: standingBy };
+  const engine = createEngine(config, clock, log, store, node);
+  const vault = new Vault(engine);
+  const health = createHealth();
+  // Before it listens: a call that comes early must not be told that there is no such method.
+  addServices(server, config, vault, health, node);
   const bound = await server.listen(`${config.host}:${config.port}`);
   const endpoint = config.advertisedEndpoint ?? reachable(bound);
-  const nodeId = clock.id();
   try {
-    const election = await elect(config, clock, log, store, nodeId, endpoint);
-    const engine = createEngine(config, clock, log, store, election);
-    const vault = new Vault(engine);
-    const health = createHealth();
-    addServices(server, config, vault, health, { nodeId, endpoint, version: packageJson.version, election });
+    const election = await elect(config, clock, log, store, node.nodeId, endpoint);
+    Object.assign(node, { endpoint, election });
     const stopping = new AbortController();
     const following = followElection(election, vault, health, stopping.signal);
     const sweeping = runRetention(engine, vault, stopping.signal);
@@ -97,6 +103,21 @@ async function serve(config: Config, clock: Clock, log: Log, store: BlobStore): 
     throw error;
   }
 }
+
+/** What this node is. Until it takes part in the election it stands by, and knows of no leader. */
+interface Node extends ClusterView {
+  endpoint: string;
+  election: Pick<Election, "role" | "leader" | "fence" | "claimAbove">;
+}
+
+const standingBy: Node["election"] = {
+  role: "standby",
+  leader: undefined,
+  fence: () => {
+    throw new VaultError("unavailable", "this node is starting; try again", { retryAfterMs: startRetryAfterMs });
+  },
+  claimAbove: () => Promise.reject(new VaultError("unavailable", "this node is starting; try again")),
+};
 
 /** Waits for a layer to close. Where storage hangs it is left as it is: the next start recovers what it needs. */
 async function closeWithin(
@@ -139,13 +160,16 @@ function elect(
   return startElection({ store, clock, log, nodeId, endpoint, settings, probe: createTcpProbe(clock, probeTimeoutMs) });
 }
 
-function createEngine(config: Config, clock: Clock, log: Log, store: BlobStore, election: Election): Engine {
+function createEngine(config: Config, clock: Clock, log: Log, store: BlobStore, node: Node): Engine {
   const { segmentBytes, segmentAgeMs, retentionAgeMs, retentionBytes, producerWindowMs } = config;
   return {
     store,
     clock,
     log,
-    leadership: election,
+    leadership: {
+      fence: () => node.election.fence(),
+      claimAbove: (epoch) => node.election.claimAbove(epoch),
+    },
     settings: {
       ...config,
       streamDefaults: { segmentBytes, segmentAgeMs, retentionAgeMs, retentionBytes, producerWindowMs },

@@ -12,7 +12,7 @@ test("interruptions - what is published through a failing network is stored exac
   const publisher = createClient(t, proxy).publisher("s", { batchRecords: 10, answerTimeoutMs: 300 });
   const read: string[] = [];
   const reader = createClient(t, proxy);
-  await reader.createStream("s");
+  await createClient(t, vault).createStream("s");
   const reading = (async () => {
     const end = { at: "count", count: BigInt(recordCount) } as const;
     for await (const { records } of reader.subscribe({
