@@ -27,7 +27,7 @@ export interface SegmentIdentity {
 }
 
 /** How many bytes of frames lie between two checkpoints, at the least. */
-export const checkpointIntervalBytes = 4 * 1024 * 1024;
+export const checkpointIntervalBytes = 16 * 1024 * 1024;
 
 /** A checkpoint with many producers is large: then it is written less often, so that it costs at most this share. */
 const checkpointShare = 1 / 8;
