@@ -1,16 +1,16 @@
 /** `npm run bench`: measures, and prints figures. Progress goes to the standard error. */
-import { formatMemory, measureMemory } from "./memory.ts";
+import { checkMemory, formatMemory, measureMemory } from "./memory.ts";
 import { parseOptions, usage } from "./options.ts";
 import type { BenchOptions } from "./options.ts";
 import { formatReport, reportThroughput } from "./report.ts";
-import { formatStartup, measureStartup } from "./startup.ts";
+import { checkStartup, formatStartup, measureStartup } from "./startup.ts";
 import { measureThroughput } from "./throughput.ts";
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-async function run(options: BenchOptions): Promise<{ json: object; text: string }> {
+async function run(options: BenchOptions): Promise<{ json: object; text: string; problem?: string | undefined }> {
   switch (options.command) {
     case "throughput": {
       const report = reportThroughput(await measureThroughput(options, say));
@@ -18,11 +18,11 @@ async function run(options: BenchOptions): Promise<{ json: object; text: string 
     }
     case "memory": {
       const report = await measureMemory(options, say);
-      return { json: report, text: formatMemory(report) };
+      return { json: report, text: formatMemory(report), problem: checkMemory(report) };
     }
     case "startup": {
       const report = await measureStartup(options, say);
-      return { json: report, text: formatStartup(report) };
+      return { json: report, text: formatStartup(report), problem: checkStartup(report) };
     }
   }
 }
@@ -36,8 +36,9 @@ try {
   if (options === "help") {
     process.stdout.write(usage);
   } else {
-    const { json, text } = await run(options);
+    const { json, text, problem } = await run(options);
     process.stdout.write(options.json ? `${JSON.stringify(json)}\n` : text);
+    if (options.check && problem !== undefined) throw new Error(problem);
   }
 } catch (error) {
   say(error instanceof Error ? error.message : String(error));

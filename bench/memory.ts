@@ -81,6 +81,14 @@ export async function measureMemory(options: BenchOptions, say: (text: string) =
 
 const load = { producers: 4, window: 8 };
 
+/** What the vault may have resident, in MiB. */
+const residentMaxBar = 300;
+
+/** What is wrong with the report; undefined where nothing is. */
+export function checkMemory({ residentMax }: MemoryReport): string | undefined {
+  return residentMax < residentMaxBar ? undefined : `${residentMax} MiB were resident, the bar is ${residentMaxBar}`;
+}
+
 /** The report as text. */
 export function formatMemory(report: MemoryReport): string {
   const { residentMax, residentAtStart, residentMedian, publishedGb, replayedGb, seconds } = report;
