@@ -189,6 +189,8 @@ export async function judgeStop(
   if (acknowledged !== undefined) {
     return { kind: "damage", resume: { ...stateOf(acknowledged), epoch: state.epoch }, acknowledged: true };
   }
+  // A header that a torn write has split is not to be believed, its length neither.
+  if (mayBeTorn(bytes, position, 0)) return { kind: "torn" };
   const extent = frameExtent(bytes);
   const lengthHolds = (rest === undefined || rest.position >= position + extent) && !hasWrongLength(state, bytes);
   if (lengthHolds && mayBeTorn(bytes, position, extent)) return { kind: "torn" };
