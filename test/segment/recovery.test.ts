@@ -132,6 +132,24 @@ test("recovery - each single sector of a torn commit matters", async (t) => {
   }
 });
 
+test("recovery - a header that a sector's end splits is torn, whichever part of it arrived", async (t) => {
+  for (let split = 1; split < 64; split++) {
+    for (const missing of [0, 1]) {
+      const segment = await createSegment();
+      const probe = await segment.append([{ records: [{ value: Buffer.alloc(200, 1) }] }]);
+      const fill = 3 * sectorBytes - split - 2 * probe.endPosition - 2;
+      const before = await segment.append([{ records: [{ value: Buffer.alloc(200 + fill, 1) }] }]);
+      t.is((before.endPosition + split) % sectorBytes, 0, "the next header is split there");
+      const first = Math.floor(before.endPosition / sectorBytes);
+      await tear(segment, createRandom(split), (sector) => sector !== first + missing);
+      const found = await segment.recover();
+      t.deepEqual(found.damages, [], `split at ${split}, sector ${missing} missing`);
+      t.is(found.endPosition, before.endPosition);
+      await assertWritable(t, segment, found);
+    }
+  }
+});
+
 /** What was recovered can be written on; behind the new end there are zeros, whatever the torn commit left. */
 async function assertWritable(t: ExecutionContext, segment: TestSegment, found: RecoveredSegment): Promise<void> {
   const reopened = await segment.reopen(found);
