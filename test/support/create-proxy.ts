@@ -47,7 +47,11 @@ export async function createProxy(t: ExecutionContext, target: string): Promise<
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const breakAll = () => {
     state.muffled = false;
-    for (const socket of sockets) socket.resetAndDestroy();
+    // A reset of a socket that is being shut down fails, and leaves it open for ever: the process then hangs as it exits.
+    for (const socket of sockets) {
+      if (socket.writableEnded) socket.destroy();
+      else socket.resetAndDestroy();
+    }
   };
   t.teardown(() => {
     server.close();
