@@ -128,6 +128,11 @@ export const settings = {
     "A file with the certificate chain (PEM). With it the vault speaks TLS only.",
   ),
   tlsKey: optionalText(/^.+$/, "a path", "A file with the private key (PEM) of the certificate."),
+  tlsCa: optionalText(
+    /^.+$/,
+    "a path",
+    "A file with the authorities (PEM) that other nodes' certificates are checked against; the system's if none.",
+  ),
   json: flag(false, "Print the address and log as JSON lines, also on a terminal."),
   logLevel: choice("info", ["debug", "info", "warn", "error", "silent"], "What is logged: this level and those above."),
   autoCreateStreams: flag(true, "Whether a first publish creates its stream."),
@@ -240,6 +245,31 @@ export const settings = {
     100,
     minute,
     "How often, at most, a standby looks whether the leader's lease is held.",
+  ),
+  peerHeartbeatMs: milliseconds(500, 50, 10 * second, "How often a leader says to each standby that it is there."),
+  suspicionMs: milliseconds(
+    3 * second,
+    500,
+    10 * minute,
+    "How long a leader may be silent before a standby takes over from it; a multiple of its heartbeats.",
+  ),
+  leaderWaitMs: milliseconds(
+    10 * second,
+    0,
+    10 * minute,
+    "How long a call that needs the leader waits while none is known, unless its deadline is sooner.",
+  ),
+  handOverMs: milliseconds(
+    2 * second,
+    0,
+    minute,
+    "How long what was accepted may take to be stored before leadership is handed over all the same.",
+  ),
+  followPollMs: milliseconds(
+    second,
+    100,
+    minute,
+    "How often a standby looks for new records in storage while no leader tells it of them.",
   ),
   probeTimeoutMs: milliseconds(2 * second, 10, minute, "How long a standby waits for the leader to take a connection."),
   clockSkewMsMax: milliseconds(

@@ -76,12 +76,14 @@ export class BatchReader {
   /** The batch. Throws `invalid` where it is empty or too large. */
   finish(): RecordBatch {
     this.closeRun();
-    const { source, bounds, storedBytes, checksum, limits } = this;
+    const { bounds, storedBytes, checksum, limits } = this;
     if (bounds.length === 0) throw new VaultError("invalid", "records: at least one is needed", { field: "records" });
     if (storedBytes > limits.batchBytesMax) {
       const message = `records: ${storedBytes} bytes as they are stored, a batch may have at most ${limits.batchBytesMax}`;
       throw new VaultError("invalid", message, { field: "records" });
     }
+    // The request's bytes stay as they came: they may have to be sent on to another node.
+    const source = this.stamped.length === 0 ? this.source : Buffer.from(this.source);
     for (const at of this.stamped) bounds[at + 1] = removeStamp(source, bounds[at]!, bounds[at + 1]!);
     return { source, bounds, count: bounds.length / 2, storedBytes, checksum };
   }

@@ -4,15 +4,15 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file messagevault/v1/cluster.proto.
  */
 export const file_messagevault_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("Ch1tZXNzYWdldmF1bHQvdjEvY2x1c3Rlci5wcm90bxIPbWVzc2FnZXZhdWx0LnYxIhMKEUdldENsdXN0ZXJSZXF1ZXN0IscBChJHZXRDbHVzdGVyUmVzcG9uc2USIwoEbm9kZRgBIAEoCzIVLm1lc3NhZ2V2YXVsdC52MS5Ob2RlEiUKBmxlYWRlchgCIAEoCzIVLm1lc3NhZ2V2YXVsdC52MS5Ob2RlEg0KBWVwb2NoGAMgASgEEjAKDGxlYWRlcl9zaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFbm9kZXMYBSADKAsyFS5tZXNzYWdldmF1bHQudjEuTm9kZSJeCgROb2RlEgoKAmlkGAEgASgJEhAKCGVuZHBvaW50GAIgASgJEicKBHJvbGUYAyABKA4yGS5tZXNzYWdldmF1bHQudjEuTm9kZVJvbGUSDwoHdmVyc2lvbhgEIAEoCSpSCghOb2RlUm9sZRIZChVOT0RFX1JPTEVfVU5TUEVDSUZJRUQQABIUChBOT0RFX1JPTEVfTEVBREVSEAESFQoRTk9ERV9ST0xFX1NUQU5EQlkQAjJnCg5DbHVzdGVyU2VydmljZRJVCgpHZXRDbHVzdGVyEiIubWVzc2FnZXZhdWx0LnYxLkdldENsdXN0ZXJSZXF1ZXN0GiMubWVzc2FnZXZhdWx0LnYxLkdldENsdXN0ZXJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("Ch1tZXNzYWdldmF1bHQvdjEvY2x1c3Rlci5wcm90bxIPbWVzc2FnZXZhdWx0LnYxIhMKEUdldENsdXN0ZXJSZXF1ZXN0IvkBChJHZXRDbHVzdGVyUmVzcG9uc2USIwoEbm9kZRgBIAEoCzIVLm1lc3NhZ2V2YXVsdC52MS5Ob2RlEiUKBmxlYWRlchgCIAEoCzIVLm1lc3NhZ2V2YXVsdC52MS5Ob2RlEg0KBWVwb2NoGAMgASgEEjAKDGxlYWRlcl9zaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFbm9kZXMYBSADKAsyFS5tZXNzYWdldmF1bHQudjEuTm9kZRIwCg1sYXN0X2ZhaWxvdmVyGAYgASgLMhkubWVzc2FnZXZhdWx0LnYxLkZhaWxvdmVyIikKGVRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QSDAoEbm9kZRgBIAEoCSJSChpUcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRIlCgZsZWFkZXIYASABKAsyFS5tZXNzYWdldmF1bHQudjEuTm9kZRINCgVlcG9jaBgCIAEoBCJhCghGYWlsb3ZlchItCgVjYXVzZRgBIAEoDjIeLm1lc3NhZ2V2YXVsdC52MS5GYWlsb3ZlckNhdXNlEiYKA2dhcBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJeCgROb2RlEgoKAmlkGAEgASgJEhAKCGVuZHBvaW50GAIgASgJEicKBHJvbGUYAyABKA4yGS5tZXNzYWdldmF1bHQudjEuTm9kZVJvbGUSDwoHdmVyc2lvbhgEIAEoCSq9AQoNRmFpbG92ZXJDYXVzZRIeChpGQUlMT1ZFUl9DQVVTRV9VTlNQRUNJRklFRBAAEh8KG0ZBSUxPVkVSX0NBVVNFX0ZJUlNUX0xFQURFUhABEhsKF0ZBSUxPVkVSX0NBVVNFX1JFU0lHTkVEEAISGgoWRkFJTE9WRVJfQ0FVU0VfRVhQSVJFRBADEhcKE0ZBSUxPVkVSX0NBVVNFX0dPTkUQBBIZChVGQUlMT1ZFUl9DQVVTRV9TSUxFTlQQBSpSCghOb2RlUm9sZRIZChVOT0RFX1JPTEVfVU5TUEVDSUZJRUQQABIUChBOT0RFX1JPTEVfTEVBREVSEAESFQoRTk9ERV9ST0xFX1NUQU5EQlkQAjLWAQoOQ2x1c3RlclNlcnZpY2USVQoKR2V0Q2x1c3RlchIiLm1lc3NhZ2V2YXVsdC52MS5HZXRDbHVzdGVyUmVxdWVzdBojLm1lc3NhZ2V2YXVsdC52MS5HZXRDbHVzdGVyUmVzcG9uc2USbQoSVHJhbnNmZXJMZWFkZXJzaGlwEioubWVzc2FnZXZhdWx0LnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QaKy5tZXNzYWdldmF1bHQudjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Asks about the cluster.
@@ -69,6 +69,13 @@ export type GetClusterResponse = Message<"messagevault.v1.GetClusterResponse"> &
    * @generated from field: repeated messagevault.v1.Node nodes = 5;
    */
   nodes: Node[];
+
+  /**
+   * How that leader came to lead; absent while none is known.
+   *
+   * @generated from field: messagevault.v1.Failover last_failover = 6;
+   */
+  lastFailover?: Failover | undefined;
 };
 
 /**
@@ -77,6 +84,84 @@ export type GetClusterResponse = Message<"messagevault.v1.GetClusterResponse"> &
  */
 export const GetClusterResponseSchema: GenMessage<GetClusterResponse> = /*@__PURE__*/
   messageDesc(file_messagevault_v1_cluster, 1);
+
+/**
+ * Asks for another leader.
+ *
+ * @generated from message messagevault.v1.TransferLeadershipRequest
+ */
+export type TransferLeadershipRequest = Message<"messagevault.v1.TransferLeadershipRequest"> & {
+  /**
+   * The id or the endpoint of the node that shall lead; empty: any that is ready.
+   *
+   * @generated from field: string node = 1;
+   */
+  node: string;
+};
+
+/**
+ * Describes the message messagevault.v1.TransferLeadershipRequest.
+ * Use `create(TransferLeadershipRequestSchema)` to create a new message.
+ */
+export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
+  messageDesc(file_messagevault_v1_cluster, 2);
+
+/**
+ * The new leader.
+ *
+ * @generated from message messagevault.v1.TransferLeadershipResponse
+ */
+export type TransferLeadershipResponse = Message<"messagevault.v1.TransferLeadershipResponse"> & {
+  /**
+   * The node that leads now.
+   *
+   * @generated from field: messagevault.v1.Node leader = 1;
+   */
+  leader?: Node | undefined;
+
+  /**
+   * Its epoch.
+   *
+   * @generated from field: uint64 epoch = 2;
+   */
+  epoch: bigint;
+};
+
+/**
+ * Describes the message messagevault.v1.TransferLeadershipResponse.
+ * Use `create(TransferLeadershipResponseSchema)` to create a new message.
+ */
+export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
+  messageDesc(file_messagevault_v1_cluster, 3);
+
+/**
+ * A change of leader.
+ *
+ * @generated from message messagevault.v1.Failover
+ */
+export type Failover = Message<"messagevault.v1.Failover"> & {
+  /**
+   * Why the leader before does not lead any more.
+   *
+   * @generated from field: messagevault.v1.FailoverCause cause = 1;
+   */
+  cause: FailoverCause;
+
+  /**
+   * How long nobody led: from the last sign of the leader before, as the new one knows it, to the new one's claim.
+   * Absent where the new leader had not watched the one before.
+   *
+   * @generated from field: google.protobuf.Duration gap = 2;
+   */
+  gap?: Duration | undefined;
+};
+
+/**
+ * Describes the message messagevault.v1.Failover.
+ * Use `create(FailoverSchema)` to create a new message.
+ */
+export const FailoverSchema: GenMessage<Failover> = /*@__PURE__*/
+  messageDesc(file_messagevault_v1_cluster, 4);
 
 /**
  * A vault node.
@@ -118,7 +203,69 @@ export type Node = Message<"messagevault.v1.Node"> & {
  * Use `create(NodeSchema)` to create a new message.
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
-  messageDesc(file_messagevault_v1_cluster, 2);
+  messageDesc(file_messagevault_v1_cluster, 5);
+
+/**
+ * Why a leader was replaced.
+ *
+ * @generated from enum messagevault.v1.FailoverCause
+ */
+export const FailoverCause = {
+  /**
+   * Not known.
+   *
+   * @generated from enum value: FAILOVER_CAUSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * There was none before.
+   *
+   * @generated from enum value: FAILOVER_CAUSE_FIRST_LEADER = 1;
+   */
+  FIRST_LEADER: 1,
+
+  /**
+   * It handed over or was shut down.
+   *
+   * @generated from enum value: FAILOVER_CAUSE_RESIGNED = 2;
+   */
+  RESIGNED: 2,
+
+  /**
+   * Its lease ran out.
+   *
+   * @generated from enum value: FAILOVER_CAUSE_EXPIRED = 3;
+   */
+  EXPIRED: 3,
+
+  /**
+   * Its process was gone: its host refused connections.
+   *
+   * @generated from enum value: FAILOVER_CAUSE_GONE = 4;
+   */
+  GONE: 4,
+
+  /**
+   * It was not heard of for the suspicion time.
+   *
+   * @generated from enum value: FAILOVER_CAUSE_SILENT = 5;
+   */
+  SILENT: 5,
+} as const;
+
+/**
+ * Why a leader was replaced.
+ *
+ * @generated from enum messagevault.v1.FailoverCause
+ */
+export type FailoverCause = (typeof FailoverCause)[keyof typeof FailoverCause] | UnknownEnum;
+
+/**
+ * Describes the enum messagevault.v1.FailoverCause.
+ */
+export const FailoverCauseSchema: GenEnum<FailoverCause> = /*@__PURE__*/
+  enumDesc(file_messagevault_v1_cluster, 0);
 
 /**
  * What a node does.
@@ -159,7 +306,7 @@ export type NodeRole = (typeof NodeRole)[keyof typeof NodeRole] | UnknownEnum;
  * Describes the enum messagevault.v1.NodeRole.
  */
 export const NodeRoleSchema: GenEnum<NodeRole> = /*@__PURE__*/
-  enumDesc(file_messagevault_v1_cluster, 0);
+  enumDesc(file_messagevault_v1_cluster, 1);
 
 /**
  * The nodes that serve the vault.
@@ -176,6 +323,17 @@ export const ClusterService: GenService<{
     methodKind: "unary";
     input: typeof GetClusterRequestSchema;
     output: typeof GetClusterResponseSchema;
+  },
+  /**
+   * Makes another node the leader, in order: what was accepted is stored first, nothing fails. Answered when the other
+   * node leads. FAILED_PRECONDITION if no such node is there to take over.
+   *
+   * @generated from rpc messagevault.v1.ClusterService.TransferLeadership
+   */
+  transferLeadership: {
+    methodKind: "unary";
+    input: typeof TransferLeadershipRequestSchema;
+    output: typeof TransferLeadershipResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_messagevault_v1_cluster, 0);
