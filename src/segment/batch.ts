@@ -19,7 +19,7 @@ export interface RecordLimits {
 
 /** Checked records, ready to be stored. */
 export interface RecordBatch {
-  /** The bytes of the request. The batch owns them. */
+  /** The bytes that `bounds` speak of: the request's, or a copy where records had to be changed. */
   readonly source: Buffer;
   /** For each record two numbers: where its body begins and ends in `source`. */
   readonly bounds: readonly number[];

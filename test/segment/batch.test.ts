@@ -77,7 +77,9 @@ test("batch - the publisher's offset and timestamp are ignored wherever they sta
     value(stamp(key(stamp(writer())))),
     stamp(stamp(writer())),
   ].map((w) => w.finish());
-  const { records } = fromBinary(SubscribeResponseSchema, storeBatch(parse(requestOf(...bodies)), 7n, 5000));
+  const request = requestOf(...bodies);
+  const { records } = fromBinary(SubscribeResponseSchema, storeBatch(parse(request), 7n, 5000));
+  t.deepEqual(request, requestOf(...bodies), "a request that is sent on to another node is as it came");
   t.deepEqual(
     records.map((record) => record.offset),
     [7n, 8n, 9n, 10n],
