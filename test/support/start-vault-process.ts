@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { ExecutionContext } from "ava";
+import type { Scope } from "./create-scope.ts";
 
 /** A vault in a process of its own. */
 export interface VaultProcess {
@@ -15,7 +15,10 @@ export interface VaultProcess {
 }
 
 /** Runs `message-vault serve` on a free port, with more arguments, until it is killed or `t` ends. */
-export async function startVaultProcess(t: ExecutionContext, args: readonly string[] = []): Promise<VaultProcess> {
+export async function startVaultProcess(
+  t: Pick<Scope, "teardown">,
+  args: readonly string[] = [],
+): Promise<VaultProcess> {
   const given = ["src/cli.ts", "serve", "--json", "--port", "0", ...args];
   const child = spawn(process.execPath, given, { stdio: ["ignore", "pipe", "pipe"] });
   const exited = new Promise<number | string | null>((resolve) => {

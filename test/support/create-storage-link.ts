@@ -1,0 +1,131 @@
+import http from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { buffer } from "node:stream/consumers";
+import type { FenceWitness } from "./create-fence-witness.ts";
+import type { Scope } from "./create-scope.ts";
+
+/**
+ * How the network between a node and storage is.
+ *
+ * - `open`: everything passes.
+ * - `cut`: connections are reset before anything is passed on.
+ * - `held`: requests get no answer. They are passed on as they were when it is open again: late.
+ * - `deaf`: requests are passed on and carried out, and their connections reset instead of answered.
+ */
+export type StorageLinkState = "open" | "cut" | "held" | "deaf";
+
+/** The network between one node and Azurite. */
+export interface StorageLink {
+  /** Where the node finds its storage: http://127.0.0.1:PORT. */
+  readonly endpoint: string;
+  /** How many requests came so far. */
+  readonly requestCount: number;
+  set(state: StorageLinkState): void;
+}
+
+/** What a storage link needs. */
+export interface StorageLinkOptions {
+  /** http://HOST:PORT of Azurite. */
+  readonly target: string;
+  readonly witness: FenceWitness;
+  readonly random: () => number;
+  /** How many of a hundred writes are passed on once more, up to `repeatDelayMs` after they were answered. */
+  readonly repeatPercent: number;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+const repeatDelayMs = 2000;
+
+/** Makes a network to `target`, until `scope` ends. */
+export async function createStorageLink(scope: Scope, options: StorageLinkOptions): Promise<StorageLink> {
+  const { random, repeatPercent } = options;
+  const agent = new http.Agent({ keepAlive: true });
+  const sockets = new Set<Socket>();
+  const held: (() => void)[] = [];
+  const repeats = new Set<NodeJS.Timeout>();
+  const link: { state: StorageLinkState; requestCount: number } = { state: "open", requestCount: 0 };
+
+  async function handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    link.requestCount++;
+    if (isCut()) return void request.socket.resetAndDestroy();
+    // A node that was killed may have sent half of it.
+    const body = await buffer(request);
+    await untilReleased();
+    const answer = await forward(options, agent, request, body);
+    if (isWrite(request) && random() * 100 < repeatPercent) repeatLater(request, body);
+    if (link.state === "deaf" || isCut()) return void request.socket.resetAndDestroy();
+    response.writeHead(answer.status, answer.headers);
+    response.end(answer.body);
+  }
+
+  const isCut = () => link.state === "cut";
+
+  async function untilReleased(): Promise<void> {
+    if (link.state === "held") await new Promise<void>((resolve) => void held.push(resolve));
+  }
+
+  function repeatLater(request: http.IncomingMessage, body: Buffer): void {
+    const timer = setTimeout(() => {
+      repeats.delete(timer);
+      forward(options, agent, request, body).catch(() => undefined);
+    }, random() * repeatDelayMs);
+    repeats.add(timer);
+  }
+
+  const server = http.createServer((request, response) => {
+    handle(request, response).catch(() => request.socket.destroy());
+  });
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.setNoDelay(true);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  scope.teardown(() => {
+    for (const timer of repeats) clearTimeout(timer);
+    server.close();
+    server.closeAllConnections();
+    agent.destroy();
+  });
+  return {
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    get requestCount() {
+      return link.requestCount;
+    },
+    set(next) {
+      link.state = next;
+      if (next === "cut") for (const socket of sockets) socket.resetAndDestroy();
+      if (next !== "held") for (const release of held.splice(0)) release();
+    },
+  };
+}
+
+// A lease that is taken again after it was given back would be held by nobody: that costs time, and shows nothing.
+function isWrite({ method, url = "" }: http.IncomingMessage): boolean {
+  return method === "PUT" && !url.includes("comp=lease");
+}
+
+function forward(
+  { target, witness }: StorageLinkOptions,
+  agent: http.Agent,
+  request: http.IncomingMessage,
+  body: Buffer,
+): Promise<Answer> {
+  const { hostname, port } = new URL(target);
+  const { method = "GET", url = "/", headers } = request;
+  const witnessed = witness.see({ method, url, headers });
+  return new Promise((resolve, reject) => {
+    const onward = http.request({ hostname, port, method, path: url, headers, agent }, (answer) => {
+      const status = answer.statusCode ?? 0;
+      witnessed(status, answer.headers);
+      buffer(answer).then((bytes) => resolve({ status, headers: answer.headers, body: bytes }), reject);
+    });
+    onward.on("error", reject);
+    onward.end(body);
+  });
+}
