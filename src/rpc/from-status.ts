@@ -18,6 +18,23 @@ export interface ReceivedStatus {
   readonly details: Uint8Array | undefined;
 }
 
+// What grpc-js says when a call never left this process, as it had no connection to send it on.
+const neverSent = /No connection established|Name resolution failed|Channel closed before call started/;
+
+const lastError = /Last error: (?:Error: )?(.+?)\. Resolution note/;
+const reasons = /ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|Name resolution failed/;
+
+/**
+ * The error that a status from grpc-js's client stands for. Where no connection to `address` could be made nothing was
+ * sent, so the kind is `unavailable`, and the message names the address.
+ */
+export function fromClientStatus(received: ReceivedStatus, address: string): VaultError {
+  const { message } = received;
+  if (!neverSent.test(message)) return fromStatus(received);
+  const reason = reasons.exec(message)?.[0] ?? lastError.exec(message)?.[1] ?? message;
+  return new VaultError("unavailable", `no connection to ${address}: ${reason}`, { resource: address });
+}
+
 type Condition = NonNullable<ErrorDetail["condition"]>;
 
 const conditions: Readonly<Record<string, Condition>> = {

@@ -1,5 +1,5 @@
 /**
- * The one file that knows grpc-js: makes a running server of a table of handlers.
+ * Beside `grpc-caller.ts` the one file that knows grpc-js: makes a running server of a table of handlers.
  *
  * What holds for every call:
  * - It ends with exactly one status, whatever its handler does: return, throw, reject, or be cut off.
@@ -324,6 +324,11 @@ function createContext(state: ServerState, call: SurfaceCall | WritableCall, sig
     deadlineMs: deadlineMs === Infinity ? undefined : Math.max(0, deadlineMs - state.clock.now()),
     peer: call.getPeer(),
     metadata: { get: (name) => call.metadata.get(name)[0]?.toString() },
+    sendMetadata(metadata) {
+      const sent = new grpc.Metadata();
+      for (const [name, value] of Object.entries(metadata)) sent.set(name, value);
+      call.sendMetadata(sent);
+    },
   };
 }
 

@@ -21,6 +21,8 @@ export interface CallContext {
   readonly peer: string;
   /** What the client sent along, by lower-case name: the first value where there are several. */
   readonly metadata: { get(name: string): string | undefined };
+  /** Sends this along before the answer, by lower-case name. Once at most, and before the first response. */
+  sendMetadata(metadata: Readonly<Record<string, string>>): void;
 }
 
 /**

@@ -17,6 +17,7 @@ const context: CallContext = {
   signal: new AbortController().signal,
   deadlineMs: undefined,
   peer: "test",
+  sendMetadata: () => undefined,
   metadata: { get: () => undefined },
 };
 

@@ -35,7 +35,7 @@ const rootFiles: Readonly<Record<string, string>> = {
 const restricted: readonly { what: RegExp; by: RegExp }[] = [
   { what: /(^|\/)gen\//, by: /^src\/(rpc\/|client\/|client\.ts$)/ },
   { what: /^@azure\//, by: /^src\/blob\/azure[^/]*\.ts$/ },
-  { what: /^@grpc\/grpc-js$/, by: /^src\/(rpc\/grpc-server\.ts$|client\/|client\.ts$)/ },
+  { what: /^@grpc\/grpc-js$/, by: /^src\/(rpc\/grpc-(server|caller)\.ts$|client\/|client\.ts$)/ },
   { what: /^(@grpc\/reflection|grpc-health-check)$/, by: /^src\/rpc\// },
   { what: /^commander$/, by: /^src\/cli/ },
 ];
