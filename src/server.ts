@@ -11,7 +11,8 @@ import type { Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { VaultError } from "./errors.ts";
 import { type Election, startElection } from "./leader/election.ts";
-import { createTcpProbe } from "./leader/probe.ts";
+import { createObservable } from "./leader/observed.ts";
+import type { Evidence, LeaderWatch } from "./leader/watch.ts";
 import type { Log } from "./log.ts";
 import { type ClusterView, createClusterHandlers } from "./rpc/cluster-service.ts";
 import { createGrpcServer, type GrpcServer } from "./rpc/grpc-server.ts";
@@ -147,6 +148,13 @@ async function serverSettings(config: Config) {
   };
 }
 
+/** Nobody is watched: leases alone say who leads. */
+const unwatched: LeaderWatch = {
+  follow() {},
+  evidence: createObservable<Evidence>({ kind: "none" }),
+  heardAt: undefined,
+};
+
 function elect(
   config: Config,
   clock: Clock,
@@ -155,9 +163,9 @@ function elect(
   nodeId: string,
   endpoint: string,
 ): Promise<Election> {
-  const { leaseSeconds, renewMs, electionPollMs: pollMs, clockSkewMsMax, probeTimeoutMs } = config;
+  const { leaseSeconds, renewMs, electionPollMs: pollMs, clockSkewMsMax } = config;
   const settings = { leaseSeconds, renewMs, pollMs, clockSkewMsMax };
-  return startElection({ store, clock, log, nodeId, endpoint, settings, probe: createTcpProbe(clock, probeTimeoutMs) });
+  return startElection({ store, clock, log, nodeId, endpoint, settings, watch: unwatched });
 }
 
 function createEngine(config: Config, clock: Clock, log: Log, store: BlobStore, node: Node): Engine {

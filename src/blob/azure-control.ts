@@ -1,5 +1,5 @@
 import type { AzureContext } from "./azure-operations.ts";
-import { createPageBlob, etagOf, underVersion } from "./azure-operations.ts";
+import { createPageBlob, dateOf, etagOf, underVersion } from "./azure-operations.ts";
 import { pageBytes } from "./blob-store.ts";
 import type { BlobStore, Etag } from "./blob-store.ts";
 import * as check from "./check-arguments.ts";
@@ -51,7 +51,8 @@ export function controlOperations(context: AzureContext): ControlOperations {
       check.checkName(name);
       check.checkLeaseId(name, leaseId);
       const client = leaseClient(name, leaseId);
-      await requests.control(name, (abortSignal) => client.renewLease({ abortSignal }));
+      const answer = await requests.control(name, (abortSignal) => client.renewLease({ abortSignal }));
+      return { date: dateOf(answer.date) };
     },
 
     async releaseLease(name: string, leaseId: string) {

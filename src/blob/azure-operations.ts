@@ -62,7 +62,8 @@ export function etagOf(name: string, etag: string | undefined): Etag {
   return etag;
 }
 
-function dateOf(date: Date | undefined): number {
+/** Storage's time that an answer tells, in milliseconds since 1970. */
+export function dateOf(date: Date | undefined): number {
   if (date === undefined) throw new VaultError("unavailable", "storage's answer has no date");
   return date.getTime();
 }

@@ -62,9 +62,11 @@ export const controlChecks: readonly ContractCheck[] = [
       await store.acquireLease(name, one, 15);
       await store.acquireLease(name, one, 60);
       await expectRejection("another's acquire", store.acquireLease(name, other, 15), "conflict", "lease");
-      await store.renewLease(name, one);
+      const renewed = await store.renewLease(name, one);
       await expectRejection("another's release", store.releaseLease(name, other), "conflict", "lease");
       await expectLeased(store, name, true, etag);
+      const later = (await store.properties(name))?.date ?? 0;
+      expectEqual("a renewal's time is storage's", renewed.date > later - 60_000 && renewed.date <= later, true);
       await store.releaseLease(name, one);
       await expectLeased(store, name, false, etag);
       await expectRejection("renew after release", store.renewLease(name, one), "conflict", "lease");

@@ -59,9 +59,10 @@ export function controlOperations(context: FileContext): ControlOperations {
     async renewLease(name: string, leaseId: string) {
       check.checkName(name);
       check.checkLeaseId(name, leaseId);
-      return changeLease(name, (blob) => {
+      await changeLease(name, (blob) => {
         blob.lease = leases.renewed(name, blob.lease, leaseId, clock.monotonic());
       });
+      return { date: clock.now() };
     },
 
     async releaseLease(name: string, leaseId: string) {

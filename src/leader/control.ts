@@ -1,6 +1,9 @@
 import type { BlobProperties, BlobStore, Etag } from "../blob/blob-store.ts";
 import type { Clock } from "../clock.ts";
 import { VaultError, isKind } from "../errors.ts";
+import { failoverCauses } from "./leader.ts";
+import type { Failover } from "./leader.ts";
+import { leastSkewMs } from "./skew.ts";
 
 /** The blob whose lease says who leads, and whose metadata says who that is. */
 export const controlName = "cluster/leader";
@@ -16,6 +19,10 @@ export interface Control {
   readonly claimant: Claimant | undefined;
   /** When the last claim was made, by storage's clock, in milliseconds since 1970; 0 while there was none. */
   readonly since: number;
+  /** How the last claimant came to it. */
+  readonly failover: Failover;
+  /** How often in a row leaders were replaced because they were silent, but for those that led for long. */
+  readonly silences: number;
   /** How often a leader's lease was broken, in all. */
   readonly breaks: number;
   /** When one was broken last, by storage's clock; 0 while none was. */
@@ -35,6 +42,8 @@ export interface Claimant {
 
 /** How a claim is made. */
 export interface ClaimOptions {
+  readonly failover: Failover;
+  readonly silences: number;
   /** The new epoch is above this as well. */
   readonly above?: number;
   /** Whether the lease was broken for it. */
@@ -65,6 +74,20 @@ export async function openControl(store: BlobStore, clock: Clock): Promise<Contr
 }
 
 /**
+ * Makes `cluster/leader` if there is none, and sees whether its lease may be used: `denied` where not. `notFound` where
+ * the container is missing.
+ */
+export async function checkControl(store: BlobStore, clock: Clock): Promise<void> {
+  await openControl(store, clock);
+  try {
+    // Nobody has a lease under a new id, so this changes nothing.
+    await store.releaseLease(controlName, clock.id());
+  } catch (error) {
+    if (!isKind(error, "conflict")) throw error;
+  }
+}
+
+/**
  * Claims the epoch after `found`'s, if nobody changed the blob since. Resolves to what stands there now, or undefined
  * where another was first. If the answer was lost the claim is read back.
  */
@@ -73,14 +96,16 @@ export async function claimEpoch(
   clock: Clock,
   found: Control,
   claimant: Claimant,
-  options: ClaimOptions = {},
+  options: ClaimOptions,
 ): Promise<Control | undefined> {
-  const { above = 0, broke = false, leaseId } = options;
+  const { failover, silences, above = 0, broke = false, leaseId } = options;
   const claimed = {
     ...found,
     epoch: Math.max(found.epoch, above) + 1,
     claimant,
     since: found.date,
+    failover,
+    silences,
     breaks: found.breaks + (broke ? 1 : 0),
     brokenAt: broke ? found.date : found.brokenAt,
   };
@@ -95,20 +120,15 @@ export async function claimEpoch(
   return now?.epoch === claimed.epoch && now.claimant?.nodeId === claimant.nodeId ? now : undefined;
 }
 
-/** Says in words that a clock is off by more than `skewMsMax`; undefined where it is not. */
-export function describeSkew(skewMs: number, skewMsMax: number): string | undefined {
-  if (Math.abs(skewMs) <= skewMsMax) return undefined;
-  const direction = skewMs > 0 ? "ahead of" : "behind";
-  const seconds = (Math.abs(skewMs) / 1000).toFixed(1);
-  return `this node's clock is at least ${seconds} s ${direction} storage's: set the clock`;
-}
-
 function toMetadata(control: Control, claimant: Claimant): Record<string, string> {
   return {
     epoch: String(control.epoch),
     node: claimant.nodeId,
     endpoint: claimant.endpoint,
     since: String(control.since),
+    cause: control.failover.cause,
+    ...(control.failover.gapMs === undefined ? {} : { gapms: String(control.failover.gapMs) }),
+    silences: String(control.silences),
     breaks: String(control.breaks),
     brokenat: String(control.brokenAt),
   };
@@ -123,10 +143,20 @@ function toControl(properties: BlobProperties, sentAt: number, answeredAt: numbe
     epoch: readNumber(metadata, "epoch"),
     claimant: node === undefined || endpoint === undefined ? undefined : { nodeId: node, endpoint },
     since: readNumber(metadata, "since"),
+    failover: readFailover(metadata),
+    silences: readNumber(metadata, "silences"),
     breaks: readNumber(metadata, "breaks"),
     brokenAt: readNumber(metadata, "brokenat"),
     date,
     skewMs: leastSkewMs(date, sentAt, answeredAt),
+  };
+}
+
+// What versions before this one wrote has none of it.
+function readFailover(metadata: BlobProperties["metadata"]): Failover {
+  return {
+    cause: failoverCauses.find((cause) => cause === metadata["cause"]) ?? "unknown",
+    gapMs: metadata["gapms"] === undefined ? undefined : readNumber(metadata, "gapms"),
   };
 }
 
@@ -140,10 +170,4 @@ function readNumber(metadata: BlobProperties["metadata"], name: string): number 
       `the next leader makes a new one and claims an epoch above those on the segments`,
     { resource: controlName },
   );
-}
-
-// Storage made its answer at some moment between the two readings of our clock, and tells the whole second only.
-function leastSkewMs(date: number, sentAt: number, answeredAt: number): number {
-  if (answeredAt < date) return answeredAt - date;
-  return Math.max(0, sentAt - (date + 999));
 }

@@ -1,15 +1,13 @@
-import type { BlobStore } from "../blob/blob-store.ts";
 import { sleep } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { isKind } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { jitter } from "./backoff.ts";
-import { describeSkew, readControl } from "./control.ts";
 import type { Lease } from "./lease.ts";
+import { describeSkew } from "./skew.ts";
 
 /** What holding a lease needs. */
 export interface HoldOptions {
-  readonly store: BlobStore;
   readonly clock: Clock;
   readonly log: Log;
   /** How often the lease is renewed, in milliseconds. */
@@ -18,18 +16,14 @@ export interface HoldOptions {
   readonly clockSkewMsMax: number;
 }
 
-/** Why a lease is held no longer. */
-export interface Loss {
-  readonly reason: string;
-  /** Whether it was taken from us before its time. */
-  readonly deposed: boolean;
-}
-
 // After a renewal that failed while the lease is still held: at least half of it, at most the whole.
 const retryMs = 500;
 
-/** Renews `lease` until it is lost, or `signal` is aborted: then resolves to undefined. Never rejects. */
-export async function holdLease(lease: Lease, options: HoldOptions, signal: AbortSignal): Promise<Loss | undefined> {
+/**
+ * Renews `lease` until it is lost, and resolves to the reason in words, or until `signal` is aborted, and resolves to
+ * undefined. Never rejects. One request for each renewal.
+ */
+export async function holdLease(lease: Lease, options: HoldOptions, signal: AbortSignal): Promise<string | undefined> {
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
   // Side by side, so that a renewal that hangs cannot make a leader outlive its lease.
@@ -38,16 +32,16 @@ export async function holdLease(lease: Lease, options: HoldOptions, signal: Abor
   return loss;
 }
 
-async function waitForExpiry(lease: Lease, clock: Clock, signal: AbortSignal): Promise<Loss | undefined> {
+async function waitForExpiry(lease: Lease, clock: Clock, signal: AbortSignal): Promise<string | undefined> {
   while (!signal.aborted) {
     const remainingMs = lease.remainingMs();
-    if (remainingMs <= 0) return { reason: "the lease ran out before it could be renewed", deposed: false };
+    if (remainingMs <= 0) return "the lease ran out before it could be renewed";
     await sleep(clock, remainingMs, signal);
   }
   return undefined;
 }
 
-async function keepRenewing(lease: Lease, options: HoldOptions, signal: AbortSignal): Promise<Loss | undefined> {
+async function keepRenewing(lease: Lease, options: HoldOptions, signal: AbortSignal): Promise<string | undefined> {
   const { clock, log } = options;
   let waitMs = options.renewMs;
   for (;;) {
@@ -64,15 +58,11 @@ async function keepRenewing(lease: Lease, options: HoldOptions, signal: AbortSig
   }
 }
 
-async function renew(lease: Lease, { store, clock, clockSkewMsMax }: HoldOptions): Promise<Loss | undefined> {
-  const inTime = lease.remainingMs() > 0;
+async function renew(lease: Lease, { clockSkewMsMax }: HoldOptions): Promise<string | undefined> {
   try {
-    await lease.renew();
+    return describeSkew(await lease.renew(), clockSkewMsMax);
   } catch (error) {
     if (!isKind(error, "conflict", "notFound")) throw error;
-    return { reason: `the lease is not ours any more: ${error.message}`, deposed: inTime };
+    return `the lease is not ours any more: ${error.message}`;
   }
-  const control = await readControl(store, clock);
-  const skew = describeSkew(control?.skewMs ?? 0, clockSkewMsMax);
-  return skew === undefined ? undefined : { reason: skew, deposed: false };
 }

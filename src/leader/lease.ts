@@ -1,6 +1,7 @@
 import type { BlobStore } from "../blob/blob-store.ts";
 import type { Clock } from "../clock.ts";
 import { isKind } from "../errors.ts";
+import { leastSkewMs } from "./skew.ts";
 
 /**
  * A lease on a blob, under one id, taken at most once.
@@ -18,8 +19,11 @@ export interface Lease {
   remainingMs(): number;
   /** Takes the lease. Sent again after a lost answer it does no harm. `conflict` (lease) where another holds it. */
   acquire(): Promise<void>;
-  /** Makes the lease last its whole length again. `conflict` (lease) where it is not ours any more. */
-  renew(): Promise<void>;
+  /**
+   * Makes the lease last its whole length again. Resolves to how far this node's clock is ahead of storage's (behind:
+   * negative), at least, in milliseconds. `conflict` (lease) where it is not ours any more.
+   */
+  renew(): Promise<number>;
   /** Gives the lease back; from this moment it is not held, whatever storage answers. */
   release(): Promise<void>;
 }
@@ -39,13 +43,15 @@ export function createLease(store: BlobStore, clock: Clock, name: string, second
     },
     async renew() {
       const sentAt = clock.monotonic();
+      const sentTime = clock.now();
       try {
-        await store.renewLease(name, id);
+        const { date } = await store.renewLease(name, id);
+        if (clock.monotonic() < endsAt) endsAt = sentAt + seconds * 1000;
+        return leastSkewMs(date, sentTime, clock.now());
       } catch (error) {
         if (isKind(error, "conflict", "notFound")) endsAt = -Infinity;
         throw error;
       }
-      if (clock.monotonic() < endsAt) endsAt = sentAt + seconds * 1000;
     },
     release() {
       endsAt = -Infinity;

@@ -1,5 +1,5 @@
 import type { Observed } from "./observed.ts";
-import type { Leader } from "./election.ts";
+import type { Leader } from "./leader.ts";
 
 /**
  * What a standby knows of the leader that it watches.

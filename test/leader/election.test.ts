@@ -5,7 +5,7 @@ import { controlName } from "../../src/leader/control.ts";
 import type { Election, ElectionState } from "../../src/leader/election.ts";
 import { createMemoryStore } from "../../src/blob/memory.ts";
 import { createClock } from "../support/create-clock.ts";
-import { createCluster } from "../support/create-cluster.ts";
+import { controlCalls, createCluster, unreachable } from "../support/create-cluster.ts";
 import type { Cluster, ClusterNode } from "../support/create-cluster.ts";
 
 const lostAnswer = async (forward: () => Promise<unknown>) => {
@@ -13,14 +13,10 @@ const lostAnswer = async (forward: () => Promise<unknown>) => {
   throw new VaultError("indeterminate", "the answer was lost");
 };
 
-const unreachable = () => Promise.reject(new VaultError("unavailable", "storage is out of reach"));
-
 const never = () => new Promise<unknown>(() => undefined);
 
 function cutOff({ faults }: ClusterNode): void {
-  for (const call of ["properties", "setMetadata", "acquireLease", "renewLease", "releaseLease"] as const) {
-    faults.set(call, unreachable);
-  }
+  for (const call of controlCalls) faults.set(call, unreachable);
 }
 
 async function untilLeads(cluster: Cluster, election: Election, limitMs = 60_000): Promise<number> {
@@ -32,7 +28,8 @@ test("election - a single node leads at once under epoch 1", async (t) => {
   const { election } = await cluster.start("a");
 
   t.is(await untilLeads(cluster, election), 0);
-  t.deepEqual(election.leader, { nodeId: "a", endpoint: "a:50051", epoch: 1, since: cluster.clock.now() });
+  const failover = { cause: "first", gapMs: undefined } as const;
+  t.deepEqual(election.leader, { nodeId: "a", endpoint: "a:50051", epoch: 1, since: cluster.clock.now(), failover });
   t.is(election.epoch, 1);
   t.is(election.fence().epoch, 1);
   t.notThrows(() => election.fence().assertHeld());
@@ -73,7 +70,7 @@ test("election - a second node takes over once the lease of a silent leader has 
   const a = await cluster.start("a");
   await untilLeads(cluster, a.election);
   const fence = a.election.fence();
-  cluster.probes.set("a:50051", "silent");
+  cluster.network.cut("a");
   const b = await cluster.start("b");
   cutOff(a);
 
@@ -97,7 +94,7 @@ test("election - a refused connection to the leader breaks its lease at once", a
   const a = await cluster.start("a");
   await untilLeads(cluster, a.election);
   const fence = a.election.fence();
-  cluster.probes.set("a:50051", "refused");
+  cluster.network.refuse("a");
 
   const b = await cluster.start("b");
 
@@ -118,7 +115,7 @@ test("election - a refused connection to the leader breaks its lease at once", a
 
 test("election - nodes that refuse each other's connections do not depose each other for ever", async (t) => {
   const cluster = createCluster(t);
-  for (const name of ["a", "b"]) cluster.probes.set(`${name}:50051`, "refused");
+  for (const name of ["a", "b"]) cluster.network.refuse(name);
   const a = await cluster.start("a");
   await untilLeads(cluster, a.election);
   const b = await cluster.start("b");
@@ -239,7 +236,7 @@ for (const [name, fault] of Object.entries({ fail: unreachable, hang: never })) 
     const fence = election.fence();
     await cluster.clock.advance(5000);
     const renewedAt = cluster.clock.monotonic();
-    faults.set("renewLease", fault);
+    for (const call of controlCalls) faults.set(call, fault);
 
     await cluster.clock.advance(14_999);
     t.notThrows(() => fence.assertHeld());
@@ -270,8 +267,9 @@ test("election - the lease is reckoned from before the renewal was sent", async 
   const fence = election.fence();
   faults.set("renewLease", async (forward) => {
     faults.set("renewLease", unreachable);
-    await forward();
+    const answer = await forward();
     await new Promise<void>((resolve) => void cluster.clock.timer(4000, resolve));
+    return answer;
   });
 
   await cluster.clock.advance(5000 + 14_999);
@@ -337,7 +335,7 @@ test("election - stepping down ends the fence at once and lets another lead", as
   await untilLeads(cluster, a.election);
   const fence = a.election.fence();
 
-  a.election.stepDown("a test wants it");
+  void a.election.resign("a test wants it");
 
   t.true(
     isKind(
@@ -410,7 +408,7 @@ test("election - a leader that lost its lease cannot claim above its successor",
   const cluster = createCluster(t);
   const a = await cluster.start("a");
   await untilLeads(cluster, a.election);
-  cluster.probes.set("a:50051", "refused");
+  cluster.network.refuse("a");
   const b = await cluster.start("b");
   await untilLeads(cluster, b.election);
   t.is(a.election.role, "leader");

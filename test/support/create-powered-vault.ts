@@ -11,6 +11,7 @@ import type { Engine } from "../../src/stream/engine.ts";
 import { TailBudget } from "../../src/stream/tail-cache.ts";
 import { Vault } from "../../src/stream/vault.ts";
 import type { LossyFileSystem, Mount } from "./create-lossy-file-system.ts";
+import { createWatch } from "./create-watch.ts";
 import { waitUntil } from "./wait-until.ts";
 
 /** A vault with storage and election on a file system that can lose its power; only the network is missing. */
@@ -40,7 +41,7 @@ export async function createPoweredVault(t: ExecutionContext, files: LossyFileSy
     nodeId: systemClock.id(),
     endpoint: "127.0.0.1:1",
     settings: { leaseSeconds, renewMs, pollMs, clockSkewMsMax },
-    probe: async () => "refused",
+    watch: createWatch(),
   });
   let gone = false;
   const leadership: Engine["leadership"] = {

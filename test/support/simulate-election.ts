@@ -2,20 +2,10 @@ import type { ExecutionContext } from "ava";
 
 import { VaultError } from "../../src/errors.ts";
 import type { Election } from "../../src/leader/election.ts";
-import { createCluster } from "./create-cluster.ts";
+import { controlCalls, createCluster, unreachable } from "./create-cluster.ts";
 import type { Cluster, ClusterNode } from "./create-cluster.ts";
 import { createRandom } from "./create-clock.ts";
-import type { Fault, StoreCall } from "./create-faulty-store.ts";
-
-const controlCalls: readonly StoreCall[] = [
-  "properties",
-  "createControl",
-  "setMetadata",
-  "acquireLease",
-  "renewLease",
-  "releaseLease",
-  "breakLease",
-];
+import type { Fault } from "./create-faulty-store.ts";
 
 /**
  * Runs nodes that come, go and lose touch with storage for `minutes` of their time, then mends everything. Checks at
@@ -82,16 +72,14 @@ function disturb(cluster: Cluster, nodes: Map<string, ClusterNode>, random: () =
     // A killed process leaves its lease as it is; one that stops gives it back. Closing takes time, which goes on here.
     if (dice < 0.08) for (const call of controlCalls) faults.set(call, unreachable);
     void election.close();
-    cluster.probes.set(`${name}:50051`, "refused");
+    cluster.network.refuse(name);
   } else if (dice < 0.2) {
-    election.stepDown("the simulation says so");
+    void election.resign("the simulation says so");
   } else {
     const fault = dice < 0.4 ? unreachable : dice < 0.75 ? flaky(cluster, random) : undefined;
     for (const call of controlCalls) faults.set(call, fault);
   }
 }
-
-const unreachable = () => Promise.reject(new VaultError("unavailable", "storage is out of reach"));
 
 // Requests and answers are slow, lost, or carried out long after they were given up.
 function flaky(cluster: Cluster, random: () => number): Fault {
