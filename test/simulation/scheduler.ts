@@ -1,0 +1,106 @@
+/**
+ * Virtual time: what happens next happens at once. Between two alarms everything that is ready to run has its turn, so
+ * that a run depends on nothing but the order of the alarms.
+ */
+
+/** Something that happens at a time. */
+export interface Alarm {
+  /** Keeps it from happening; harmless when it has. */
+  cancel(): void;
+}
+
+/** The one time of a simulation. */
+export interface Scheduler {
+  /** Milliseconds since the simulation began. */
+  readonly now: number;
+  /** How many alarms have gone off. */
+  readonly fired: number;
+  /** Calls `run` once in `delayMs` milliseconds. Alarms of the same time go off in the order in which they were set. */
+  after(delayMs: number, run: () => void): Alarm;
+  /** Lets time go on until `done` holds, `until` is reached or no alarm is left. Resolves to whether `done` holds. */
+  run(until: number, done?: () => boolean): Promise<boolean>;
+}
+
+interface Entry {
+  readonly at: number;
+  readonly number: number;
+  run: (() => void) | undefined;
+}
+
+/** Makes a scheduler whose time is 0. */
+export function createScheduler(): Scheduler {
+  const heap: Entry[] = [];
+  let now = 0;
+  let count = 0;
+  let fired = 0;
+
+  return {
+    get now() {
+      return now;
+    },
+    get fired() {
+      return fired;
+    },
+    after(delayMs, run) {
+      const entry: Entry = { at: now + Math.max(0, delayMs), number: count++, run };
+      push(heap, entry);
+      return {
+        cancel() {
+          entry.run = undefined;
+        },
+      };
+    },
+    async run(until, done = () => false) {
+      await settle();
+      while (!done()) {
+        const next = heap[0];
+        if (next === undefined || next.at > until) {
+          now = Math.max(now, Math.min(until, Number.MAX_SAFE_INTEGER));
+          return done();
+        }
+        pop(heap);
+        if (next.run === undefined) continue;
+        now = next.at;
+        fired++;
+        next.run();
+        await settle();
+      }
+      return true;
+    },
+  };
+}
+
+// Promises that are due settle before the event loop goes on; nothing in a simulation waits for anything else.
+function settle(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
+
+function isBefore(a: Entry, b: Entry): boolean {
+  return a.at < b.at || (a.at === b.at && a.number < b.number);
+}
+
+function push(heap: Entry[], entry: Entry): void {
+  let at = heap.push(entry) - 1;
+  while (at > 0) {
+    const parent = (at - 1) >> 1;
+    if (!isBefore(entry, heap[parent]!)) break;
+    heap[at] = heap[parent]!;
+    at = parent;
+  }
+  heap[at] = entry;
+}
+
+function pop(heap: Entry[]): void {
+  const last = heap.pop()!;
+  if (heap.length === 0) return;
+  let at = 0;
+  for (;;) {
+    let child = 2 * at + 1;
+    if (child >= heap.length) break;
+    if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+    if (!isBefore(heap[child]!, last)) break;
+    heap[at] = heap[child]!;
+    at = child;
+  }
+  heap[at] = last;
+}
