@@ -36,6 +36,8 @@ export interface ClusterNode {
   readonly faults: FaultyStore;
   /** The process is killed: it sends nothing any more, and connections to it are refused. */
   kill(): void;
+  /** The process ends in order. */
+  close(): void;
   /** The process stands still: its timers do not fire and answers to it wait, while time goes on. */
   freeze(): void;
   /** The process goes on: everything that fell due meanwhile runs now. */
@@ -98,6 +100,7 @@ export function createCluster(t: ExecutionContext, seed = 1): Cluster {
         faults,
         freeze: process.freeze,
         thaw: process.thaw,
+        close: () => void stop(),
         kill() {
           for (const call of controlCalls) faults.set(call, unreachable);
           void stop();
