@@ -231,9 +231,8 @@ class Candidate implements Election {
         return;
       }
       if (error.kind === "corrupt") throw error;
-      const advice = { notFound: "create the container first, or check its name", denied: permissionAdvice };
-      const hint = error.kind === "notFound" || error.kind === "denied" ? advice[error.kind] : "check the setting";
-      const message = `cannot use ${store.description}: ${error.message}; ${hint}`;
+      const advice = isKind(error, "notFound") ? "; create the container first, or check its name" : "";
+      const message = `cannot use ${store.description}: ${error.message}${advice}`;
       throw new VaultError(error.kind, message, error.detail, error);
     }
   }
@@ -365,7 +364,3 @@ class Candidate implements Election {
     }
   }
 }
-
-const permissionAdvice =
-  "the vault must be allowed to read, write, create, delete and list blobs " +
-  "(a SAS with the permissions rwcdl, or the role Storage Blob Data Contributor)";
