@@ -91,7 +91,7 @@ export function createOutlook({ clock, watch, self, pollMs }: OutlookOptions): O
     const known = other !== undefined && followed?.nodeId === other.nodeId && followed.epoch === epoch;
     const watched = other !== undefined && other.endpoint !== self.endpoint && (leased || known) ? other : undefined;
     follow(watched && { ...watched, epoch, since, failover });
-    judged = followed === undefined ? noEvidence : watch.evidence.value;
+    judged = watch.evidence.value;
     const leads = other !== undefined && leased && judged.kind !== "resigned";
     leader = leads ? { ...other, epoch, since, failover } : undefined;
   }

@@ -232,6 +232,20 @@ for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
   });
 }
 
+test("failover - who claimed has time to take the lease before another claims", async (t) => {
+  const { cluster, nodes } = await startCluster(t, ["a", "b", "c"]);
+  for (const { faults } of nodes) {
+    faults.set("acquireLease", async (forward) => {
+      await new Promise<void>((resolve) => void cluster.clock.timer(400, resolve));
+      return forward();
+    });
+  }
+  nodes[0]!.kill();
+  await untilNext(cluster, nodes.slice(1));
+  await cluster.clock.advance(2000);
+  for (const { election } of nodes.slice(1)) t.is(election.epoch, 2);
+});
+
 test("failover - nodes with other lease and suspicion times lead in turn, one at a time", async (t) => {
   const cluster = createCluster(t);
   const short = { ...electionSettings, renewMs: 1000, pollMs: 500 };
