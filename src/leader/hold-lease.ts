@@ -45,12 +45,15 @@ async function keepRenewing(lease: Lease, options: HoldOptions, signal: AbortSig
   const { clock, log } = options;
   let waitMs = options.renewMs;
   for (;;) {
+    const dueAt = clock.monotonic() + waitMs;
     await sleep(clock, waitMs, signal);
     if (signal.aborted) return undefined;
     waitMs = options.renewMs;
     try {
       const loss = await renew(lease, options);
       if (loss !== undefined) return loss;
+      // How much a busy event loop and storage together take of the lease.
+      log.debug("renewed the lease", { tookMs: Math.round(clock.monotonic() - dueAt) });
     } catch (error) {
       waitMs = jitter(clock, retryMs);
       log.warn("the lease could not be renewed", { remainingMs: Math.round(lease.remainingMs()), error });
