@@ -14,6 +14,7 @@ import { createClusterHandlers } from "../../src/rpc/cluster-service.ts";
 import { methodPath } from "../../src/rpc/handlers.ts";
 import { createHealth, publishHealthName } from "../../src/rpc/health.ts";
 import { createReflection } from "../../src/rpc/reflection.ts";
+import { createClusterView } from "../support/create-cluster-view.ts";
 import { createRawClient, createRpcServer, readAll } from "../support/create-rpc-server.ts";
 
 const run = promisify(execFile);
@@ -64,13 +65,7 @@ test("health - a watch sees changes, and a drain ends it with UNAVAILABLE well w
 });
 
 test("reflection - buf curl lists every method and calls one with nothing but the address", async (t) => {
-  const view = {
-    nodeId: "n1",
-    endpoint: "a:1",
-    version: "1",
-    election: { role: "standby", leader: undefined },
-  } as const;
-  const { server, address } = await createRpcServer(t, createClusterHandlers(view));
+  const { server, address } = await createRpcServer(t, createClusterHandlers(createClusterView("n1")));
   server.addLibraryService(createHealth());
   server.addLibraryService(createReflection());
   const curl = ["curl", "--protocol", "grpc", "--http2-prior-knowledge"];
@@ -82,6 +77,7 @@ test("reflection - buf curl lists every method and calls one with nothing but th
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "messagevault.v1.ClusterService/GetCluster",
+    "messagevault.v1.ClusterService/TransferLeadership",
     "messagevault.v1.StreamService/CreateStream",
     "messagevault.v1.StreamService/DeleteStream",
     "messagevault.v1.StreamService/GetReadAccess",

@@ -1,37 +1,12 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { ExecutionContext } from "ava";
 import test from "ava";
-import { ClusterService, NodeRole } from "../../gen/messagevault/v1/cluster_pb.ts";
 import { StreamService } from "../../gen/messagevault/v1/stream_pb.ts";
 import { VaultError } from "../../src/errors.ts";
-import type { ClusterView } from "../../src/rpc/cluster-service.ts";
-import { createClusterHandlers } from "../../src/rpc/cluster-service.ts";
-import type { CallContext, HandlerTable } from "../../src/rpc/handlers.ts";
-import { methodPath } from "../../src/rpc/handlers.ts";
+import type { HandlerTable } from "../../src/rpc/handlers.ts";
 import { createStreamHandlers } from "../../src/rpc/stream-service.ts";
 import type { SettingsChange, StreamInfo, VaultApi } from "../../src/stream/commands.ts";
+import { callHandler as call } from "../support/call-handler.ts";
 import { createVaultApi } from "../support/create-vault-api.ts";
-
-const context: CallContext = {
-  signal: new AbortController().signal,
-  deadlineMs: undefined,
-  peer: "test",
-  sendMetadata: () => undefined,
-  metadata: { get: () => undefined },
-};
-
-/** Calls a handler as a simulation would: without a network. */
-async function call<I extends DescMessage, O extends DescMessage>(
-  handlers: HandlerTable,
-  method: DescMethodUnary<I, O>,
-  request: MessageInitShape<I>,
-): Promise<MessageShape<O>> {
-  const handler = handlers[methodPath(method)]!;
-  if (handler.kind !== "unary") throw new Error("not unary");
-  const bytes = Buffer.from(toBinary(method.input, create(method.input, request)));
-  return fromBinary(method.output, await handler.handle(bytes, context));
-}
 
 function serve(methods: Partial<VaultApi>): HandlerTable {
   return createStreamHandlers(createVaultApi(methods));
@@ -218,26 +193,3 @@ for (const unary of [...naming, method.trimStream, method.getReadAccess]) {
     }
   });
 }
-
-const self = { nodeId: "n1", endpoint: "a:1", version: "1.2.3" };
-
-test("GetCluster - a standby tells itself and the leader", async (t) => {
-  const leader = { nodeId: "n2", endpoint: "b:1", epoch: 7, since: 1500 };
-  const view: ClusterView = { ...self, election: { role: "standby", leader } };
-  const cluster = await call(createClusterHandlers(view), ClusterService.method.getCluster, {});
-  t.like(cluster.node, { id: "n1", endpoint: "a:1", version: "1.2.3", role: NodeRole.STANDBY });
-  t.like(cluster.leader, { id: "n2", endpoint: "b:1", role: NodeRole.LEADER });
-  t.is(cluster.epoch, 7n);
-  t.like(cluster.leaderSince, { seconds: 1n, nanos: 500_000_000 });
-  t.deepEqual(
-    cluster.nodes.map(({ id }) => id),
-    ["n1", "n2"],
-  );
-});
-
-test("GetCluster - without a leader there is none", async (t) => {
-  const view: ClusterView = { ...self, election: { role: "standby", leader: undefined } };
-  const cluster = await call(createClusterHandlers(view), ClusterService.method.getCluster, {});
-  t.is(cluster.leader, undefined);
-  t.is(cluster.nodes.length, 1);
-});
