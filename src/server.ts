@@ -175,6 +175,9 @@ function createEngine(config: Config, clock: Clock, log: Log, store: BlobStore, 
     clock,
     log,
     leadership: {
+      get leads() {
+        return node.election.role === "leader";
+      },
       fence: () => node.election.fence(),
       claimAbove: (epoch) => node.election.claimAbove(epoch),
     },

@@ -62,7 +62,7 @@ export async function recoverSegment(
   base: SegmentBase,
   checkpoint: Checkpoint | undefined,
 ): Promise<RecoveredSegment> {
-  const trusted = checkpoint && (await trust(source, base, checkpoint));
+  const trusted = checkpoint && (await trustCheckpoint(source, base, checkpoint));
   const state = trusted?.state ?? scanStart(base.firstOffset, base.timestamp);
   const damages: Damage[] = [];
   const found: Found = trusted?.found ?? { endOfStream: false, index: new OffsetIndex(), producers: base.producers };
@@ -87,7 +87,8 @@ export async function recoverSegment(
   return recovered(state, found, { damages, dirty: false, checkpointPosition, tailPage: Buffer.alloc(0) });
 }
 
-interface Found {
+/** What the frames that were read say beside where they are. */
+export interface Found {
   endOfStream: boolean;
   readonly index: OffsetIndex;
   readonly producers: ProducerTable;
@@ -128,7 +129,7 @@ function recovered(
  * Where to read on from, if the frame that the checkpoint's last entry names is there, whole, and where and what the
  * checkpoint says. A checkpoint of an empty segment names none: it has what came before.
  */
-async function trust(
+export async function trustCheckpoint(
   source: SegmentSource,
   base: SegmentBase,
   checkpoint: Checkpoint,
@@ -278,7 +279,8 @@ async function readTailPage(source: SegmentSource, endPosition: number): Promise
   return Buffer.from(bytes);
 }
 
-function isZero(bytes: Buffer, start: number, end: number): boolean {
+/** Whether the bytes from `start` to `end` are zeros. */
+export function isZero(bytes: Buffer, start: number, end: number): boolean {
   for (let at = start; at < end; at += zeros.length) {
     const length = Math.min(zeros.length, end - at);
     if (zeros.compare(bytes, at, at + length, 0, length) !== 0) return false;

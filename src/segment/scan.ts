@@ -106,7 +106,7 @@ export function damageError(blob: string, position: number, expectedOffset: bigi
 }
 
 /** Whether the bytes at `at` may be a frame that the window cuts off. */
-function mayContinue(window: Buffer, at: number): boolean {
+export function mayContinue(window: Buffer, at: number): boolean {
   if (at + headerBytes > window.length) return true;
   const length = peekFrameBytes(window, at);
   return length !== undefined && at + length > window.length;

@@ -19,6 +19,7 @@ export interface EngineSettings {
   readonly producersMax: number;
   readonly producerRequestsMax: number;
   readonly settleMs: number;
+  readonly followPollMs: number;
   readonly retentionSweepMs: number;
   /** The settings of a stream that does not set its own. */
   readonly streamDefaults: StreamSettings;
@@ -26,6 +27,8 @@ export interface EngineSettings {
 
 /** Who may write, as the streams see it. */
 export interface Leadership {
+  /** Whether this node leads. */
+  readonly leads: boolean;
   /** The fence to write under. Throws `unavailable` if this node does not lead. */
   fence(): Fence;
   /** A segment with a number above our epoch was found: claim an epoch above it, or learn that we do not lead. */

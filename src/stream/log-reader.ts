@@ -5,8 +5,21 @@ import { frameInBlock, loadSealed, type ReadableSegment, readBlock, type SealedS
 import type { SegmentSource } from "../segment/scan.ts";
 import type { Engine } from "./engine.ts";
 import type { ListedSegment } from "./segment-list.ts";
-import type { StreamLog } from "./stream-log.ts";
 import type { TailCache } from "./tail-cache.ts";
+
+/** A log, as far as reading goes. */
+export interface ReadableLog {
+  readonly incarnation: string;
+  readonly seed: number;
+  /** The offset behind the last record that may be read. */
+  readonly nextOffset: bigint;
+  /** The timestamp of the last frame in milliseconds since 1970; 0 while there is none. */
+  readonly lastTimestamp: number;
+  /** The segments before the last one, in order. */
+  readonly sealed: readonly ListedSegment[];
+  /** The last segment. */
+  readonly openSegment: ReadableSegment;
+}
 
 /**
  * Frames from the one that holds `offset` on, in order: at least one, how many depends on where they come from.
@@ -14,7 +27,7 @@ import type { TailCache } from "./tail-cache.ts";
  */
 export async function readFrames(
   engine: Engine,
-  log: StreamLog,
+  log: ReadableLog,
   tail: TailCache,
   offset: bigint,
 ): Promise<readonly Frame[]> {
@@ -28,7 +41,7 @@ export async function readFrames(
 /** The offset of the first record at or after `timestamp` (milliseconds since 1970); the next offset if there is none. */
 export async function findTimestamp(
   engine: Engine,
-  log: StreamLog,
+  log: ReadableLog,
   tail: TailCache,
   timestamp: number,
 ): Promise<bigint> {
@@ -45,12 +58,12 @@ export async function findTimestamp(
 }
 
 /** What a sealed segment holds, from its index. */
-export function sealedSegment(engine: Engine, log: StreamLog, segment: ListedSegment): Promise<SealedSegment> {
+export function sealedSegment(engine: Engine, log: ReadableLog, segment: ListedSegment): Promise<SealedSegment> {
   const source = sourceOf(engine, log, segment.blob);
   return loadSealed(source, log.incarnation, segment.firstOffset, segment.indexBlob, engine.caches);
 }
 
-async function firstSegmentReaching(engine: Engine, log: StreamLog, timestamp: number): Promise<ReadableSegment> {
+async function firstSegmentReaching(engine: Engine, log: ReadableLog, timestamp: number): Promise<ReadableSegment> {
   const { sealed } = log;
   let low = 0;
   let high = sealed.length;
@@ -61,25 +74,21 @@ async function firstSegmentReaching(engine: Engine, log: StreamLog, timestamp: n
     else high = middle;
   }
   const found = sealed[low];
-  return found === undefined ? openSegment(log) : sealedSegment(engine, log, found);
+  return found === undefined ? log.openSegment : sealedSegment(engine, log, found);
 }
 
-async function segmentOf(engine: Engine, log: StreamLog, offset: bigint): Promise<ReadableSegment> {
-  if (offset >= log.writer.identity.firstOffset) return openSegment(log);
+async function segmentOf(engine: Engine, log: ReadableLog, offset: bigint): Promise<ReadableSegment> {
+  const { openSegment } = log;
+  if (offset >= openSegment.firstOffset) return openSegment;
   const segment = log.sealed.findLast((candidate) => candidate.firstOffset <= offset);
   if (segment === undefined) {
-    const first = log.sealed[0]?.firstOffset ?? log.writer.identity.firstOffset;
+    const first = log.sealed[0]?.firstOffset ?? openSegment.firstOffset;
     const message = `offset ${offset} was trimmed; the first that is kept is ${first}`;
     throw new VaultError("outOfRange", message, { found: { first_offset: String(first) } });
   }
   return sealedSegment(engine, log, segment);
 }
 
-function openSegment(log: StreamLog): ReadableSegment {
-  const { identity, index, position } = log.writer;
-  return { blob: identity.blob, firstOffset: identity.firstOffset, index, endPosition: position, open: true };
-}
-
-function sourceOf(engine: Engine, log: StreamLog, blob: string): SegmentSource {
+function sourceOf(engine: Engine, log: ReadableLog, blob: string): SegmentSource {
   return { store: engine.store, blob, seed: log.seed };
 }

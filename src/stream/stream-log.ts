@@ -12,10 +12,12 @@ import { type Commit, CommitBuilder } from "../segment/commit.ts";
 import { headerBytes } from "../segment/format.ts";
 import { type CheckpointFrame, OffsetIndex } from "../segment/offset-index.ts";
 import type { ProducerTable } from "../segment/producers.ts";
+import type { ReadableSegment } from "../segment/reader.ts";
 import type { Damage, RecoveredSegment } from "../segment/recovery.ts";
 import { SegmentWriter } from "../segment/writer.ts";
 import type { StreamSettings } from "./commands.ts";
 import type { Engine } from "./engine.ts";
+import type { ReadableLog } from "./log-reader.ts";
 import { indexBlob, type ListedSegment, segmentBlob } from "./segment-list.ts";
 
 /** What a log begins with. */
@@ -31,7 +33,7 @@ export interface OpenedLog {
 }
 
 /** A stream's log. */
-export class StreamLog {
+export class StreamLog implements ReadableLog {
   readonly fence: Fence;
   readonly incarnation: string;
   readonly seed: number;
@@ -80,6 +82,12 @@ export class StreamLog {
   /** The sealed segments, in order. */
   get sealed(): readonly ListedSegment[] {
     return this.sealedSegments;
+  }
+
+  /** The segment that is written to, for reading. */
+  get openSegment(): ReadableSegment {
+    const { identity, index, position } = this.segment;
+    return { blob: identity.blob, firstOffset: identity.firstOffset, index, endPosition: position, open: true };
   }
 
   /** Begins a commit at the end. `contentBytes`: what its frames take at the most. Timestamps never go back. */

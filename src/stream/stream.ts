@@ -8,39 +8,35 @@
 import { isKind, VaultError } from "../errors.ts";
 import type { Commit } from "../segment/commit.ts";
 import type { Frame } from "../segment/format.ts";
-import type { PublishCommand, PublishResult, StreamInfo, StreamSettings } from "./commands.ts";
+import type { PublishCommand, PublishResult, StreamSettings } from "./commands.ts";
+import type { CommitFeed, EndingStream } from "./commit-feed.ts";
+import { describeLog, describeSegments } from "./describe-log.ts";
 import type { Engine } from "./engine.ts";
 import { type CommitTarget, GroupCommit } from "./group-commit.ts";
-import { findTimestamp, readFrames, sealedSegment } from "./log-reader.ts";
+import { findTimestamp, readFrames } from "./log-reader.ts";
 import { changeMetadata, effectiveSettings, type StreamMetadata, streamNotFound } from "./metadata.ts";
 import { Notifier } from "./notifier.ts";
 import { openLog } from "./open-log.ts";
 import { PendingBudget } from "./pending-budget.ts";
+import { SharedRun } from "./shared-run.ts";
+import type { StreamEnd } from "./stream-end.ts";
 import type { StreamLog } from "./stream-log.ts";
+import { outOfRange, type StreamView } from "./stream-view.ts";
 import { TailCache } from "./tail-cache.ts";
-
-/** The error for an offset that is before the stream's start or beyond its tail. */
-export function outOfRange(stream: Stream, offset: bigint): VaultError {
-  const { startOffset: first, nextOffset: next } = stream;
-  const message = `offset ${offset} is not in stream ${stream.name}, which goes from ${first} to ${next}`;
-  return new VaultError("outOfRange", message, {
-    resource: stream.name,
-    field: "offset",
-    found: { first_offset: String(first), next_offset: String(next) },
-  });
-}
 
 /** What is told to a publisher that goes over a limit. */
 const retryAfterMs = 100;
 
 /** One stream. */
-export class Stream implements CommitTarget {
+export class Stream implements CommitTarget, StreamView, EndingStream {
   readonly name: string;
   readonly pending: PendingBudget;
   readonly committer: GroupCommit;
   /** How many subscriptions read it: while there are any, it stays open. */
   readers = 0;
   private readonly engine: Engine;
+  private readonly feed: CommitFeed;
+  private readonly tailChecks: SharedRun;
   private readonly tail: TailCache;
   private readonly changed: Notifier;
   private current: StreamMetadata;
@@ -49,15 +45,18 @@ export class Stream implements CommitTarget {
   private writable = false;
   private opening: Promise<StreamLog> | undefined;
   private ending: VaultError | undefined;
+  private hasMoved = false;
 
-  constructor(engine: Engine, name: string, metadata: StreamMetadata, pending: PendingBudget) {
+  constructor(engine: Engine, name: string, metadata: StreamMetadata, pending: PendingBudget, feed: CommitFeed) {
     this.engine = engine;
+    this.feed = feed;
     this.name = name;
     this.current = metadata;
     this.pending = new PendingBudget(engine.clock, engine.settings.streamPendingBytesMax, pending);
     this.tail = new TailCache(engine.tailBudget);
     this.changed = new Notifier(engine.clock);
     this.committer = new GroupCommit(engine, this);
+    this.tailChecks = new SharedRun(() => this.askTail());
   }
 
   get incarnation(): string {
@@ -123,7 +122,7 @@ export class Stream implements CommitTarget {
   /** Makes an acknowledged commit visible. */
   committed(_log: StreamLog, commit: Commit): void {
     this.tail.append(commit);
-    this.changed.notify();
+    this.announce();
   }
 
   /** Frames from the one with `offset` on. See `readFrames`. */
@@ -149,10 +148,26 @@ export class Stream implements CommitTarget {
     return this.changed.wait(delayMs, signal);
   }
 
-  /** Throws if this node does not lead any more: then what it knows of the tail may be old. */
-  assertCurrent(): void {
+  /** Whether this node does not lead any more: what it knows of the tail may be old then. */
+  get moved(): boolean {
+    return this.hasMoved || !this.engine.leadership.leads;
+  }
+
+  assertOpen(): void {
     if (this.ending !== undefined) throw this.ending;
-    this.engine.leadership.fence();
+  }
+
+  /**
+   * Asks storage whether the stream is this node's still: a leader that was wrongly suspected may not know that it is
+   * not, and only who raised the segment's number can have written since.
+   */
+  checkTail(): Promise<void> {
+    return this.tailChecks.ask();
+  }
+
+  isSettled(timestamp: number): boolean {
+    // A commit with a timestamp from before may be under way.
+    return !this.committer.busy && this.engine.clock.now() >= timestamp;
   }
 
   /**
@@ -167,29 +182,39 @@ export class Stream implements CommitTarget {
         return change(current);
       });
       this.current = metadata;
-      this.changed.notify();
+      this.announce();
     });
     this.changing = changed.catch(() => undefined);
     return changed;
   }
 
-  /** What GetStream tells. */
-  async describe(): Promise<StreamInfo> {
-    const { log, startOffset, nextOffset } = this;
-    const segments = await Promise.all(log.sealed.map((segment) => sealedSegment(this.engine, log, segment)));
-    const sealedBytes = segments.reduce((sum, segment) => sum + segment.endPosition, 0);
-    const first = startOffset < nextOffset ? await this.framesFrom(startOffset).catch(ifDamaged) : [];
+  async describe() {
+    await this.checkTail();
+    return describeLog(this.engine, this.log, this.current, this);
+  }
+
+  async readAccess(from: bigint, to: bigint) {
+    await this.checkTail();
+    const segments = await describeSegments(this.engine, this.log, from, to);
+    return { incarnation: this.incarnation, segments };
+  }
+
+  /** Where the stream ends, for nodes that follow it. */
+  get streamEnd(): StreamEnd | undefined {
+    const { name, incarnation, startOffset, view, ending } = this;
+    // An end of another kind is the node's, not the stream's.
+    const deleted = ending?.kind === "notFound";
+    if (view === undefined || (ending !== undefined && !deleted)) return undefined;
+    const { nextOffset, lastTimestamp, openSegment } = view;
     return {
-      name: this.name,
-      incarnation: this.incarnation,
-      settings: this.settings,
-      createdAt: this.current.createdAt,
-      firstOffset: startOffset,
+      stream: name,
+      incarnation,
+      startOffset,
       nextOffset,
-      firstTimestamp: first[0]?.timestamp,
-      lastTimestamp: this.lastTimestamp,
-      storedBytes: sealedBytes + log.writer.position,
-      segmentCount: log.sealed.length + 1,
+      timestamp: nextOffset === 0n ? undefined : lastTimestamp,
+      segmentFirstOffset: openSegment.firstOffset,
+      position: openSegment.endPosition,
+      deleted,
     };
   }
 
@@ -214,11 +239,21 @@ export class Stream implements CommitTarget {
     return this.ending !== undefined;
   }
 
-  /** Ends the stream's use on this node: `reason` is what readers and writers get from now on. */
-  end(reason: VaultError): void {
+  /**
+   * Ends the stream's use on this node: `reason` is what writers get from now on, and readers too, unless they shall take
+   * another view because this node's role has `moved`.
+   */
+  end(reason: VaultError, moved = false): void {
     this.ending = reason;
+    this.hasMoved = moved;
     this.tail.clear();
-    this.changed.notify();
+    this.announce();
+  }
+
+  /** Opens the log again if it was opened under a fence that does not hold any more: this node leads anew. */
+  async renew(): Promise<void> {
+    if (this.view === undefined || isHeld(this.view)) return;
+    await this.committer.exclusively(() => this.openLog());
   }
 
   /** Waits for what is pending and writes a checkpoint. */
@@ -226,7 +261,9 @@ export class Stream implements CommitTarget {
     await this.committer.exclusively(async () => {
       if (this.writable && this.view !== undefined && isHeld(this.view)) await this.view.close();
     });
-    this.end(new VaultError("unavailable", `stream ${this.name} is closed here; try again`, { retryAfterMs }));
+    const reason = new VaultError("unavailable", `stream ${this.name} is closed here; try again`, { retryAfterMs });
+    // Who came to read it meanwhile opens it again.
+    this.end(reason, true);
   }
 
   private async open(): Promise<StreamLog> {
@@ -240,15 +277,28 @@ export class Stream implements CommitTarget {
     if (before !== log.nextOffset) this.tail.clear();
     this.view = log;
     this.writable = true;
-    this.changed.notify();
+    this.announce();
     return log;
   }
-}
 
-/** A stream whose first record is damaged can be described all the same. */
-function ifDamaged(error: unknown): readonly Frame[] {
-  if (isKind(error, "corrupt")) return [];
-  throw error;
+  private announce(): void {
+    this.changed.notify();
+    this.feed.tell(this);
+  }
+
+  private async askTail(): Promise<void> {
+    const { log } = this;
+    const { blob } = log.openSegment;
+    const properties = await this.engine.store.properties(blob);
+    if (this.ending !== undefined) throw this.ending;
+    if (properties?.sequenceNumber === log.fence.epoch) return;
+    // Another segment is written to by now, under our own number: the one that was asked for may be gone.
+    if (properties === undefined && this.view !== undefined && this.view.openSegment.blob !== blob) return;
+    await this.committer.exclusively(async () => {
+      this.dropLog();
+      await this.openLog();
+    });
+  }
 }
 
 function isHeld(log: StreamLog): boolean {

@@ -5,12 +5,14 @@
  * transport has taken the last delivery. So a slow subscriber costs no memory, and there is no seam between catching up
  * and following: both are "the frames from this offset on".
  */
-import type { Clock } from "../clock.ts";
+import { type Clock, sleep } from "../clock.ts";
 import type { Frame } from "../segment/format.ts";
 import { damageError } from "../segment/scan.ts";
 import { selectRecords } from "../segment/records.ts";
 import type { Delivery, End, Start, SubscribeCommand } from "./commands.ts";
-import { outOfRange, type Stream } from "./stream.ts";
+import { wrongIncarnation } from "./judge.ts";
+import { streamNotFound } from "./metadata.ts";
+import { outOfRange, type StreamView, type ViewSource } from "./stream-view.ts";
 
 /** What is the same through a subscription's life. */
 interface Plan {
@@ -36,50 +38,190 @@ interface Progress {
   remaining: number;
   /** Whether the requested end was met by a record's timestamp. */
   ended: boolean;
+  /** Whether the tail was asked for since the subscription began: what was caught up before that may be old. */
+  tailChecked: boolean;
+  saidFirst: boolean;
+  saidCaughtUp: boolean;
+  /** When the last response went out, by the monotonic clock. */
+  quietSince: number;
+  readonly incarnation: string;
+  /** The tail as it was told last. */
+  tailOffset: bigint;
+  tailTimestamp: number | undefined;
 }
 
-/** Reads `stream` as `command` says. Ends at the requested end, when `signal` is aborted, or by throwing. */
-export async function* subscribe(
-  stream: Stream,
-  command: SubscribeCommand,
-  clock: Clock,
-  responseBytes: number,
-  signal: AbortSignal,
-): AsyncGenerator<Delivery> {
-  stream.assertCurrent();
-  const start = await startOffset(stream, command.start);
-  const plan = planOf(stream, command, responseBytes);
-  const progress: Progress = { offset: start, remaining: countOf(command.end), ended: false };
-  let first = true;
-  let saidCaughtUp = false;
-  let quietSince = clock.monotonic();
-  while (!signal.aborted) {
-    stream.assertCurrent();
-    const more = !isOver(stream, plan, progress, clock) && progress.offset < stream.nextOffset;
-    const payload = more ? await collect(stream, plan, progress) : [];
-    const over = isOver(stream, plan, progress, clock);
-    const caughtUp = progress.offset >= stream.nextOffset;
-    const silentMs = clock.monotonic() - quietSince;
-    const reached = caughtUp && !saidCaughtUp;
-    if (payload.length > 0 || first || over || reached || silentMs >= command.heartbeatMs) {
-      saidCaughtUp = caughtUp;
-      const heartbeat = payload.length === 0;
-      yield delivery(stream, progress, payload, caughtUp, first || heartbeat);
-      first = false;
-      quietSince = clock.monotonic();
+/** What one turn of a subscription's loop comes to. */
+interface Turn {
+  readonly delivery: Delivery | undefined;
+  readonly over: boolean;
+  /** Whether to wait for something new. */
+  readonly idle: boolean;
+}
+
+/** What stays the same of a subscription. */
+interface Subscription {
+  readonly source: ViewSource;
+  readonly command: SubscribeCommand;
+  readonly clock: Clock;
+  readonly responseBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Reads a stream as `command` says. Ends at the requested end, when `signal` is aborted, or by throwing; where a view
+ * has moved it goes on with the next one, from the same offset.
+ */
+export async function* subscribe(subscription: Subscription): AsyncGenerator<Delivery> {
+  const { source, clock, signal, command } = subscription;
+  let view = await source.take();
+  try {
+    const { incarnation } = view;
+    if (command.incarnation !== undefined && command.incarnation !== incarnation) {
+      throw wrongIncarnation(view.name, command.incarnation, incarnation);
     }
-    if (over) return;
-    // A filter that matches nothing reads on and on: others must have their turns.
-    if (more && payload.length === 0) await clock.turn();
-    if (caughtUp && progress.offset >= stream.nextOffset && !isOver(stream, plan, progress, clock)) {
-      const untilHeartbeat = Math.max(0, command.heartbeatMs - (clock.monotonic() - quietSince));
-      await stream.waitForChange(Math.min(untilHeartbeat, untilEnd(plan, clock)), signal);
+    let begun: { plan: Plan; progress: Progress } | undefined;
+    while (!signal.aborted) {
+      let turn: Turn | undefined;
+      try {
+        begun ??= await begin(subscription, view);
+        if (!view.moved) turn = await takeTurn(subscription, view, begun.plan, begun.progress);
+      } catch (error) {
+        // What an old leader finds wrong is the next view's to judge.
+        if (!view.moved) throw error;
+      }
+      if (turn === undefined || begun === undefined) {
+        const next = yield* changeView(subscription, begun?.progress);
+        if (next === undefined) return;
+        source.giveBack(view);
+        view = next;
+        // The stream was deleted, and made again.
+        if (view.incarnation !== incarnation) throw streamNotFound(view.name);
+        continue;
+      }
+      if (turn.delivery !== undefined) {
+        yield turn.delivery;
+        begun.progress.quietSince = clock.monotonic();
+      }
+      if (turn.over) return;
+      if (turn.idle) await waitForNews(subscription, view, begun.plan, begun.progress);
     }
+  } finally {
+    source.giveBack(view);
   }
 }
 
-async function startOffset(stream: Stream, start: Start): Promise<bigint> {
-  const { startOffset: first, nextOffset: next } = stream;
+/** Finds where the subscription begins. */
+async function begin(subscription: Subscription, view: StreamView): Promise<{ plan: Plan; progress: Progress }> {
+  const { command, clock, responseBytes } = subscription;
+  const { start, end, keyPrefix } = command;
+  const atTail = start.at === "latest" || start.at === "last" || end.at === "tail";
+  const beyond = start.at === "offset" && (start.offset < view.startOffset || start.offset > view.nextOffset);
+  const tailChecked = atTail || beyond;
+  if (tailChecked) await view.checkTail();
+  const offset = await startOffset(view, start);
+  const plan = {
+    fromTimestamp: start.at === "timestamp" ? start.timestamp : 0,
+    untilOffset: end.at === "offset" ? end.offset : end.at === "tail" ? view.nextOffset : undefined,
+    untilTimestamp: end.at === "timestamp" ? end.timestamp : undefined,
+    keyPrefix,
+    responseBytes,
+  };
+  const remaining = countOf(end);
+  const quietSince = clock.monotonic();
+  const { incarnation, nextOffset: tailOffset, lastTimestamp: tailTimestamp } = view;
+  const said = { saidFirst: false, saidCaughtUp: false, quietSince, incarnation, tailOffset, tailTimestamp };
+  return { plan, progress: { offset, remaining, ended: false, tailChecked, ...said } };
+}
+
+/** Reads what stands at the offset. Where that fails the subscription stands where it stood. */
+async function takeTurn(subscription: Subscription, view: StreamView, plan: Plan, progress: Progress): Promise<Turn> {
+  const { offset, remaining, ended } = progress;
+  try {
+    return await readTurn(subscription, view, plan, progress);
+  } catch (error) {
+    Object.assign(progress, { offset, remaining, ended });
+    throw error;
+  }
+}
+
+async function readTurn(subscription: Subscription, view: StreamView, plan: Plan, progress: Progress): Promise<Turn> {
+  const { clock, command } = subscription;
+  view.assertOpen();
+  const more = !isOver(view, plan, progress) && progress.offset < view.nextOffset;
+  const payload = more ? await collect(view, plan, progress) : [];
+  if (!progress.tailChecked && progress.offset >= view.nextOffset && !isOver(view, plan, progress)) {
+    await view.checkTail();
+    progress.tailChecked = true;
+  }
+  const over = isOver(view, plan, progress);
+  const caughtUp = progress.offset >= view.nextOffset;
+  const silentMs = clock.monotonic() - progress.quietSince;
+  const heartbeat = payload.length === 0;
+  const due = !progress.saidFirst || over || silentMs >= command.heartbeatMs;
+  const says = !heartbeat || due || (caughtUp && !progress.saidCaughtUp);
+  // A filter that matches nothing reads on and on: others must have their turns.
+  if (more && heartbeat) await clock.turn();
+  const delivery = says ? deliveryOf(view, progress, payload, caughtUp, !progress.saidFirst || heartbeat) : undefined;
+  if (delivery !== undefined) {
+    progress.saidFirst = true;
+    progress.saidCaughtUp = caughtUp;
+    progress.tailOffset = delivery.tailOffset;
+    progress.tailTimestamp = delivery.tailTimestamp;
+  }
+  return { delivery, over, idle: caughtUp };
+}
+
+async function waitForNews(
+  { clock, command, signal }: Subscription,
+  view: StreamView,
+  plan: Plan,
+  progress: Progress,
+): Promise<void> {
+  // There may be news since the delivery, which took its time.
+  if (view.moved || progress.offset < view.nextOffset || isOver(view, plan, progress)) return;
+  const untilHeartbeat = Math.max(0, command.heartbeatMs - (clock.monotonic() - progress.quietSince));
+  await view.waitForChange(Math.min(untilHeartbeat, untilEnd(plan, clock)), signal);
+}
+
+/**
+ * Takes the view that comes next. Until it is there the subscription gets heartbeats, with what was known last. Undefined
+ * where the subscription was aborted.
+ */
+async function* changeView(
+  { source, clock, command, signal }: Subscription,
+  progress: Progress | undefined,
+): AsyncGenerator<Delivery, StreamView | undefined> {
+  const taking = source.retake(signal);
+  let settled = false;
+  const settling = taking.then(
+    () => (settled = true),
+    () => (settled = true),
+  );
+  let taken = false;
+  try {
+    while (!settled && !signal.aborted) {
+      const quietSince = progress?.quietSince ?? clock.monotonic();
+      const awake = new AbortController();
+      const heartbeatDue = sleep(clock, quietSince + command.heartbeatMs - clock.monotonic(), awake.signal);
+      await Promise.race([settling, heartbeatDue]);
+      awake.abort();
+      if (settled || signal.aborted || progress === undefined) continue;
+      const { offset: nextOffset, tailOffset, tailTimestamp, incarnation } = progress;
+      yield { payload: [], nextOffset, tailOffset, tailTimestamp, caughtUp: false, incarnation };
+      progress.saidCaughtUp = false;
+      progress.quietSince = clock.monotonic();
+    }
+    if (signal.aborted) return undefined;
+    const view = await taking;
+    taken = true;
+    return view;
+  } finally {
+    if (!taken) void taking.then((view) => source.giveBack(view)).catch(() => undefined);
+  }
+}
+
+async function startOffset(view: StreamView, start: Start): Promise<bigint> {
+  const { startOffset: first, nextOffset: next } = view;
   switch (start.at) {
     case "earliest":
       return first;
@@ -88,34 +230,23 @@ async function startOffset(stream: Stream, start: Start): Promise<bigint> {
     case "last":
       return next - first > start.count ? next - start.count : first;
     case "timestamp":
-      return stream.offsetAt(start.timestamp);
+      return view.offsetAt(start.timestamp);
     case "offset":
-      if (start.offset < first || start.offset > next) throw outOfRange(stream, start.offset);
+      if (start.offset < first || start.offset > next) throw outOfRange(view, start.offset);
       return start.offset;
   }
-}
-
-function planOf(stream: Stream, { start, end, keyPrefix }: SubscribeCommand, responseBytes: number): Plan {
-  return {
-    fromTimestamp: start.at === "timestamp" ? start.timestamp : 0,
-    untilOffset: end.at === "offset" ? end.offset : end.at === "tail" ? stream.nextOffset : undefined,
-    untilTimestamp: end.at === "timestamp" ? end.timestamp : undefined,
-    keyPrefix,
-    responseBytes,
-  };
 }
 
 function countOf(end: End): number {
   return end.at === "count" ? Number(end.count) : Infinity;
 }
 
-function isOver(stream: Stream, plan: Plan, progress: Progress, clock: Clock): boolean {
+function isOver(view: StreamView, plan: Plan, progress: Progress): boolean {
   if (progress.ended || progress.remaining <= 0) return true;
   if (plan.untilOffset !== undefined) return progress.offset >= plan.untilOffset;
-  // At the tail, a time that has passed cannot get records any more, unless a commit with it is under way.
+  // At the tail, a time that has passed cannot get records any more.
   const { untilTimestamp } = plan;
-  const atTail = progress.offset >= stream.nextOffset && !stream.committer.busy;
-  return untilTimestamp !== undefined && atTail && clock.now() >= untilTimestamp;
+  return untilTimestamp !== undefined && progress.offset >= view.nextOffset && view.isSettled(untilTimestamp);
 }
 
 /** How long to wait at the most until a requested end by time can be over, in milliseconds. */
@@ -128,16 +259,16 @@ function untilEnd(plan: Plan, clock: Clock): number {
 const busyWaitMs = 10;
 
 /** Takes the records of one response, from the frames at the offset, and moves the offset behind them. */
-async function collect(stream: Stream, plan: Plan, progress: Progress): Promise<Uint8Array[]> {
-  if (progress.offset < stream.startOffset) throw outOfRange(stream, progress.offset);
+async function collect(view: StreamView, plan: Plan, progress: Progress): Promise<Uint8Array[]> {
+  if (progress.offset < view.startOffset) throw outOfRange(view, progress.offset);
   const payload: Uint8Array[] = [];
   const from = progress.offset;
   let bytes = 0;
-  for (const frame of await stream.framesFrom(progress.offset)) {
+  for (const frame of await view.framesFrom(progress.offset)) {
     if (frame.firstOffset > progress.offset) {
       // What lies before the damage goes out first; the next turn names the place.
       if (progress.offset > from) break;
-      throw damageError(stream.name, frame.position, progress.offset);
+      throw damageError(view.name, frame.position, progress.offset);
     }
     if (plan.untilTimestamp !== undefined && frame.timestamp >= plan.untilTimestamp) progress.ended = true;
     if (progress.ended || bytes >= plan.responseBytes || progress.remaining <= 0) break;
@@ -186,8 +317,8 @@ function takeFrame(
   return selected;
 }
 
-function delivery(
-  stream: Stream,
+function deliveryOf(
+  view: StreamView,
   progress: Progress,
   payload: readonly Uint8Array[],
   caughtUp: boolean,
@@ -196,9 +327,9 @@ function delivery(
   return {
     payload,
     nextOffset: progress.offset,
-    tailOffset: stream.nextOffset,
-    tailTimestamp: stream.lastTimestamp,
+    tailOffset: view.nextOffset,
+    tailTimestamp: view.lastTimestamp,
     caughtUp,
-    incarnation: identify ? stream.incarnation : undefined,
+    incarnation: identify ? view.incarnation : undefined,
   };
 }

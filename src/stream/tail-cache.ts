@@ -7,6 +7,9 @@
 import type { Commit } from "../segment/commit.ts";
 import type { Frame } from "../segment/format.ts";
 
+/** Frames that follow each other, and the memory that they are views of. */
+export type FrameRun = Pick<Commit, "position" | "endPosition" | "bytes" | "frames">;
+
 interface CachedCommit {
   readonly cache: TailCache;
   /** Empty when they are given up: the budget's queue must not hold on to them. */
@@ -71,8 +74,8 @@ export class TailCache {
     this.budget = budget;
   }
 
-  /** Takes an acknowledged commit. */
-  append(commit: Commit): void {
+  /** Takes an acknowledged commit, or a run of frames that was read from storage. */
+  append(commit: FrameRun): void {
     const content = commit.endPosition - commit.position;
     // The frames hold on to all that was allocated for the commit: where that is much more, keep copies of them.
     const allocated = commit.bytes.buffer.byteLength;

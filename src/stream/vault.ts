@@ -1,10 +1,10 @@
 /**
- * The vault: streams by name, opened when they are first needed.
- *
- * Invariants: a stream is opened once at a time; `streams` is in the order of last use; streams that are read or
- * written stay open, of the others at most `openStreamsMax` do.
+ * The vault: what it can do with its streams, whichever role this node has. Where it does not lead, streams are read all
+ * the same, and what would change them throws `unavailable`.
  */
+import { sleep } from "../clock.ts";
 import { isKind, VaultError } from "../errors.ts";
+import { CommitFeed } from "./commit-feed.ts";
 import type {
   Delivery,
   PublishCommand,
@@ -18,34 +18,47 @@ import type {
 } from "./commands.ts";
 import { finishDeletion } from "./delete-stream.ts";
 import type { Engine } from "./engine.ts";
+import { FollowedStreams } from "./followed-streams.ts";
 import { wrongIncarnation } from "./judge.ts";
-import { sealedSegment } from "./log-reader.ts";
-import { createMetadata, readMetadata, streamNotFound } from "./metadata.ts";
+import { readMetadata, streamNotFound } from "./metadata.ts";
+import { OpenStreams } from "./open-streams.ts";
 import { PendingBudget } from "./pending-budget.ts";
-import { Stream } from "./stream.ts";
+import type { Stream } from "./stream.ts";
+import type { StreamEndSink, StreamEndSource } from "./stream-end.ts";
+import { StreamViews } from "./stream-views.ts";
 import { subscribe } from "./subscription.ts";
 import { removeTrimmed, trimOffset, withStart } from "./trim.ts";
 
 const retryAfterMs = 100;
 
-/** Others may delete, make or close a stream while it is opened: then it is looked for again, at most so often. */
-const openAttemptsMax = 16;
 const sealAttemptsMax = 3;
 
 /** Opens the vault over an engine. Nothing is read until a stream is asked for. */
 export class Vault implements VaultApi {
+  /** Where the nodes that watch this one hear of its commits, while it leads. */
+  readonly feed: StreamEndSource;
+  /** What this node hears of the leader's commits, while it follows one. */
+  readonly followed: StreamEndSink;
   private readonly engine: Engine;
   private readonly pending: PendingBudget;
-  private readonly streams = new Map<string, Promise<Stream>>();
+  private readonly streams: OpenStreams;
+  private readonly views: StreamViews;
   private subscriptions = 0;
-  private closed = false;
+  private handingOver = false;
 
   constructor(engine: Engine) {
+    const feed = new CommitFeed(engine.clock);
+    const followed = new FollowedStreams(engine);
     this.engine = engine;
     this.pending = new PendingBudget(engine.clock, engine.settings.pendingBytesMax);
+    this.streams = new OpenStreams(engine, this.pending, feed, followed);
+    this.views = new StreamViews(engine, this.streams, followed);
+    this.feed = feed;
+    this.followed = followed;
   }
 
   async publish(command: PublishCommand): Promise<PublishResult> {
+    this.assertAccepting();
     if (this.pending.exhausted) {
       const message = `too much is pending in this vault: more than ${this.pending.bytesMax} bytes; slow down`;
       throw new VaultError("overloaded", message, { retryAfterMs });
@@ -59,11 +72,12 @@ export class Vault implements VaultApi {
     } finally {
       this.pending.giveBack(storedBytes);
     }
+    this.assertAccepting();
     return stream.publish(command);
   }
 
   async publishRoom(name: string, signal: AbortSignal): Promise<void> {
-    const stream = await this.streams.get(name)?.catch(() => undefined);
+    const stream = await this.streams.get(name);
     await (stream?.pending ?? this.pending).waitForRoom(signal);
   }
 
@@ -74,24 +88,26 @@ export class Vault implements VaultApi {
       throw new VaultError("overloaded", message, { retryAfterMs: 10 * retryAfterMs });
     }
     this.subscriptions++;
-    let stream: Stream | undefined;
     try {
-      stream = await this.open(command.stream, false);
-      stream.readers++;
-      checkIncarnation(stream, command.incarnation);
-      yield* subscribe(stream, command, clock, settings.responseBytes, signal);
+      yield* subscribe({
+        source: this.views.sourceOf(command.stream),
+        command,
+        clock,
+        responseBytes: settings.responseBytes,
+        signal,
+      });
     } finally {
       this.subscriptions--;
-      if (stream !== undefined) stream.readers--;
     }
   }
 
   async createStream(name: string, settings: SettingsChange): Promise<StreamInfo> {
+    this.assertAccepting();
     this.engine.leadership.fence();
     const existing = await readMetadata(this.engine.store, name);
     if (existing !== undefined) throw alreadyExists(name);
     try {
-      await this.create(name, settings);
+      await this.streams.create(name, settings);
     } catch (error) {
       if (isKind(error, "alreadyExists")) throw alreadyExists(name);
       throw error;
@@ -100,8 +116,7 @@ export class Vault implements VaultApi {
   }
 
   async getStream(name: string): Promise<StreamInfo> {
-    const stream = await this.open(name, false);
-    return stream.describe();
+    return this.views.withView(name, (view) => view.describe());
   }
 
   async listStreams(prefix: string, limit: number, from?: string) {
@@ -111,23 +126,26 @@ export class Vault implements VaultApi {
   }
 
   async updateStream(name: string, change: SettingsChange): Promise<StreamInfo> {
+    this.assertAccepting();
     const stream = await this.open(name, false);
     await stream.changeMetadata((metadata) => ({ ...metadata, settings: { ...metadata.settings, ...change } }));
     return stream.describe();
   }
 
   async deleteStream(name: string, incarnation: string | undefined): Promise<void> {
+    this.assertAccepting();
     const stream = await this.open(name, false);
     checkIncarnation(stream, incarnation);
     await stream.committer.exclusively(async () => {
       await sealForEver(stream);
       stream.end(streamNotFound(name));
-      this.streams.delete(name);
+      this.streams.remove(name);
       await finishDeletion(this.engine, name, stream.incarnation).catch(notYetDeleted);
     });
   }
 
   async trimStream(name: string, before: TrimPoint): Promise<bigint> {
+    this.assertAccepting();
     const stream = await this.open(name, false);
     const offset = await trimOffset(stream, before);
     await this.moveStart(stream, offset);
@@ -141,135 +159,58 @@ export class Vault implements VaultApi {
   }
 
   async readAccess(name: string, from: bigint, to: bigint): Promise<{ incarnation: string; segments: SegmentInfo[] }> {
-    const stream = await this.open(name, false);
-    const { log, incarnation } = stream;
-    const end = to === 0n ? log.nextOffset : to;
-    const sealed = await Promise.all(
-      log.sealed.map(async (segment) => {
-        const { blob, firstOffset, nextOffset, endPosition } = await sealedSegment(this.engine, log, segment);
-        return { blob, firstOffset, nextOffset, endPosition, sealed: true };
-      }),
-    );
-    const { identity, position } = log.writer;
-    const open = {
-      firstOffset: identity.firstOffset,
-      nextOffset: log.nextOffset,
-      endPosition: position,
-      sealed: false,
-    };
-    const segments = [...sealed, { blob: identity.blob, ...open }];
-    return { incarnation, segments: segments.filter((s) => s.nextOffset > from && s.firstOffset < end) };
+    return this.views.withView(name, (view) => view.readAccess(from, to));
   }
 
-  /** The stream, if it is open on this node. */
-  async opened(name: string): Promise<Stream | undefined> {
-    return this.streams.get(name)?.catch(() => undefined);
+  /** The stream, if it is open to write on this node. */
+  opened(name: string): Promise<Stream | undefined> {
+    return this.streams.get(name);
   }
 
-  /** Opens a stream, or makes it first if `create`. Throws `notFound`. What is done with it at once keeps it open. */
-  async open(name: string, create: boolean): Promise<Stream> {
-    for (let attempt = 1; attempt <= openAttemptsMax; attempt++) {
-      if (this.closed) throw new VaultError("unavailable", "this vault is shutting down", { retryAfterMs });
-      const joined = this.streams.has(name);
-      const opening = this.find(name, create);
-      let stream: Stream;
-      try {
-        stream = await opening;
-      } catch (error) {
-        // It began before the stream was made, or it was not to make it. By now it is forgotten.
-        if (isKind(error, "notFound") && joined && (create || attempt === 1)) continue;
-        throw error;
-      }
-      if (!stream.ended && this.streams.get(name) === opening) return stream;
-      // It was deleted, or closed to make room, before its turn came.
-      this.forget(name, opening);
-    }
-    const message = `stream ${name} comes and goes faster than it can be opened; try again`;
-    throw new VaultError("unavailable", message, { resource: name, retryAfterMs });
+  /** Opens a stream to write, or makes it first if `create`. Throws `notFound`, and `unavailable` on a standby. */
+  open(name: string, create: boolean): Promise<Stream> {
+    return this.streams.open(name, create);
   }
 
-  private find(name: string, create: boolean): Promise<Stream> {
-    const known = this.streams.get(name);
-    const stream = known ?? this.load(name, create);
-    // Behind all others: the order of last use.
-    if (known !== undefined) this.streams.delete(name);
-    this.streams.set(name, stream);
-    if (known === undefined) {
-      stream.then(
-        () => this.evict(),
-        () => this.forget(name, stream),
-      );
-    }
-    return stream;
+  /**
+   * This node leads from now on, or leads anew: under another epoch, or because it could not hand over. What it follows
+   * it takes over.
+   */
+  lead(): void {
+    this.handingOver = false;
+    this.views.lead();
   }
 
   /**
    * Lets go of every stream, because this node does not lead any more: another may change them from now on. What was
-   * sent to storage has an unknown outcome, subscriptions end.
+   * sent to storage has an unknown outcome; subscriptions go on with what they find there.
    */
   abandon(): void {
-    const reason = new VaultError("unavailable", "this node does not lead any more; try again", { retryAfterMs });
-    for (const opening of this.streams.values()) opening.then((stream) => stream.end(reason)).catch(() => undefined);
-    this.streams.clear();
+    this.handingOver = false;
+    this.streams.abandon();
+  }
+
+  /**
+   * Accepts no changes from now on, until `lead` or `abandon`, and resolves when all that was accepted is answered, or
+   * after `limitMs`.
+   */
+  async handOver(limitMs: number): Promise<void> {
+    this.handingOver = true;
+    const drained = new AbortController();
+    const limit = sleep(this.engine.clock, limitMs, drained.signal);
+    await Promise.race([this.streams.drain(), limit]).finally(() => drained.abort());
   }
 
   /** Answers what is pending and closes every stream. */
   async close(): Promise<void> {
-    this.closed = true;
-    const open = await Promise.allSettled(this.streams.values());
-    this.streams.clear();
-    await Promise.all(open.filter((stream) => stream.status === "fulfilled").map((stream) => stream.value.close()));
+    this.views.close();
+    await this.streams.close();
   }
 
-  private async load(name: string, create: boolean): Promise<Stream> {
-    this.engine.leadership.fence();
-    const known = await readMetadata(this.engine.store, name);
-    if (known === undefined && !create) throw streamNotFound(name);
-    try {
-      const { metadata } = known ?? (await this.createOrRead(name));
-      const stream = new Stream(this.engine, name, metadata, this.pending);
-      await stream.openLog();
-      return stream;
-    } catch (error) {
-      // Whatever became of what opening it changes, what the caller wanted was not begun.
-      if (!isKind(error, "indeterminate", "conflict", "fenced", "alreadyExists")) throw error;
-      const message = `stream ${name} could not be opened: ${error.message}`;
-      throw new VaultError("unavailable", message, { resource: name, retryAfterMs }, error);
-    }
-  }
-
-  /** Makes a stream, or takes the one that was made in the meantime. */
-  private async createOrRead(name: string) {
-    try {
-      return await this.create(name, {});
-    } catch (error) {
-      const known = isKind(error, "alreadyExists") ? await readMetadata(this.engine.store, name) : undefined;
-      if (known === undefined) throw error;
-      return known;
-    }
-  }
-
-  private create(name: string, settings: SettingsChange) {
-    const { store, clock } = this.engine;
-    const metadata = { incarnation: clock.id(), createdAt: clock.now(), startOffset: 0n, settings };
-    return createMetadata(store, clock, name, metadata);
-  }
-
-  private forget(name: string, stream: Promise<Stream>): void {
-    if (this.streams.get(name) === stream) this.streams.delete(name);
-  }
-
-  /** Closes the streams that were not used for longest, beyond the limit. */
-  private async evict(): Promise<void> {
-    for (const [name, opening] of this.streams.entries().toArray()) {
-      if (this.streams.size <= this.engine.settings.openStreamsMax) return;
-      const stream = await opening.catch(() => undefined);
-      if (stream === undefined || stream.readers > 0 || stream.committer.busy) continue;
-      this.forget(name, opening);
-      await stream
-        .close()
-        .catch((error: unknown) => this.engine.log.warn("stream not closed", { stream: name, error }));
-    }
+  private assertAccepting(): void {
+    if (!this.handingOver) return;
+    const message = "leadership is being handed over to another node; try again";
+    throw new VaultError("unavailable", message, { retryAfterMs });
   }
 }
 

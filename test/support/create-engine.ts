@@ -67,6 +67,7 @@ const defaultSettings: Omit<EngineSettings, "streamDefaults"> = {
   producersMax: 10_000,
   producerRequestsMax: 64,
   settleMs: 30_000,
+  followPollMs: 1000,
   retentionSweepMs: 5000,
 };
 
@@ -131,6 +132,9 @@ function createLeadership(first: number): TestLeadership {
     },
   });
   return {
+    get leads() {
+      return held;
+    },
     fence() {
       if (!held) throw new VaultError("unavailable", "this node does not lead");
       return fenceOf(epoch);

@@ -45,6 +45,9 @@ export async function createPoweredVault(t: ExecutionContext, files: LossyFileSy
   });
   let gone = false;
   const leadership: Engine["leadership"] = {
+    get leads() {
+      return !gone && election.role === "leader";
+    },
     fence() {
       if (gone) throw new VaultError("unavailable", "the power is gone");
       return election.fence();
