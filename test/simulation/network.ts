@@ -130,6 +130,7 @@ export function createNetwork(source: VaultSource, scheduler: Scheduler, links: 
 
     connection.send("caller", () => {
       const toCaller = (run: () => void) => connection.send("server", () => void (ended || run()));
+      const unwatch = connection.onBreak("server", () => remote?.cancel());
       remote = server.accept(
         { path, metadata, deadlineMs, peer: caller.name },
         {
@@ -146,7 +147,6 @@ export function createNetwork(source: VaultSource, scheduler: Scheduler, links: 
             }),
         },
       );
-      const unwatch = connection.onBreak("server", () => remote?.cancel());
     });
     if (signal.aborted) onAbort();
     void host;
