@@ -28,6 +28,8 @@ export interface Attempt {
 export interface Reader {
   readonly name: string;
   readonly stream: string;
+  /** The name of the node that it reads from while that is there. */
+  readonly node: string;
   /** The ids of the records, by offset, from the stream's first on. */
   readonly ids: number[];
   /** What must not be: gaps, duplicates. */
@@ -51,7 +53,7 @@ export interface History {
   /** The times at which publishes to a stream were acknowledged, in order. */
   acknowledgedAt(stream: string): readonly number[];
   /** Begins to read a stream from its first record on. */
-  read(client: (log: Log) => VaultClient, name: string, stream: string): Reader;
+  read(client: (log: Log) => VaultClient, node: string, stream: string): Reader;
 }
 
 /** The value of the record of an attempt. */
@@ -93,8 +95,8 @@ export function createHistory(): History {
       attempt.failure = error instanceof Error ? error.message : String(error);
     },
     acknowledgedAt: (stream) => acknowledged.get(stream) ?? [],
-    read(client, name, stream) {
-      const reader = startReader(client, name, stream);
+    read(client, node, stream) {
+      const reader = startReader(client, node, stream);
       readers.push(reader);
       return reader;
     },
@@ -111,7 +113,8 @@ export function longestGap(times: readonly number[], from: number, to: number): 
   return longest;
 }
 
-function startReader(client: (log: Log) => VaultClient, name: string, stream: string): Reader {
+function startReader(client: (log: Log) => VaultClient, node: string, stream: string): Reader {
+  const name = `the subscriber of ${stream} at ${node}`;
   const stopping = new AbortController();
   const ids: number[] = [];
   const faults: string[] = [];
@@ -138,6 +141,7 @@ function startReader(client: (log: Log) => VaultClient, name: string, stream: st
   return {
     name,
     stream,
+    node,
     ids,
     faults,
     interruptions,

@@ -12,6 +12,8 @@ export interface RunningPublisher {
   readonly skippedCount: number;
   /** Stops it; resolves when everything is answered. */
   stop(): Promise<void>;
+  /** Stops it, and leaves what is not answered. */
+  abandon(): void;
 }
 
 /** How to publish by the clock. */
@@ -58,7 +60,7 @@ export function startOpenLoop(client: VaultClient, history: History, options: Op
       .then((receipt) => history.noteStored(attempt, receipt))
       .catch((error: unknown) => {
         history.noteFailed(attempt, error);
-        if (pipeline === mine) void replace();
+        if (pipeline === mine) replace().catch(() => undefined);
       })
       .finally(() => pendingCount--);
   }
@@ -85,6 +87,7 @@ export function startOpenLoop(client: VaultClient, history: History, options: Op
       clearInterval(timer);
       await pipeline?.close();
     },
+    abandon: () => clearInterval(timer),
   };
 }
 
@@ -128,5 +131,6 @@ export function startContender(
       stopping.abort();
       return running;
     },
+    abandon: () => stopping.abort(),
   };
 }

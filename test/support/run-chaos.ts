@@ -3,7 +3,7 @@ import { sleep, systemClock } from "../../src/clock.ts";
 import type { Verdict } from "./check-history.ts";
 import type { Scope } from "./create-scope.ts";
 import * as disturb from "./disturb-cluster.ts";
-import type { Disturb } from "./disturb-cluster.ts";
+import type { Disturb, Disturbance } from "./disturb-cluster.ts";
 import { longestGap } from "./failover-history.ts";
 import { pacedStream, startFailoverRun } from "./run-failover.ts";
 import type { FailoverRun } from "./run-failover.ts";
@@ -63,7 +63,7 @@ interface Event {
 interface Measured {
   readonly kind: Kind;
   readonly gapMs: number;
-  readonly streamGapMs: number;
+  readonly disturbance: Disturbance;
 }
 
 const kill: Event = { name: "SIGKILL of the leader", kind: "kill", run: disturb.killLeader };
@@ -99,16 +99,17 @@ export async function runChaos(scope: Scope, plan: ChaosPlan, say: (text: string
     // With numbers given, the disturbances are spread over the time.
     const dueMs = plannedCount === 0 ? 0 : (limitMs * measured.length) / plannedCount;
     await sleep(systemClock, Math.max(pauseMs * (0.5 + run.random()), dueMs - elapsedMs()));
-    const { startedAt: from, endedAt: to } = await event.run(run);
+    const disturbance = await event.run(run);
+    const { startedAt: from, endedAt: to } = disturbance;
     const gapMs = longestGap(run.history.acknowledgedAt(pacedStream), from, to);
-    measured.push({ kind: event.kind, gapMs, streamGapMs: longestStreamGap(run, plan.streams, from, to) });
+    measured.push({ kind: event.kind, gapMs, disturbance });
     say(`${measured.length}: ${event.name}: gap ${gapMs.toFixed(0)} ms, over after ${(to - from).toFixed(0)} ms`);
   }
   await sleep(systemClock, Math.max(0, plannedCount === 0 ? 0 : limitMs - elapsedMs()));
   const minutes = elapsedMs() / 60_000;
   say("checking");
   const verdict = await run.finish();
-  return summarize(plan.seed, minutes, measured, verdict, run.cluster.witness.refusedCount);
+  return summarize(plan.seed, minutes, measured, verdict, run);
 }
 
 function countPlanned({ kills = 0, freezes = 0, transfers = 0 }: ChaosPlan): number {
@@ -131,21 +132,19 @@ function* planEvents(plan: ChaosPlan, random: () => number): Generator<Event> {
   for (const { event } of order) yield event;
 }
 
-function longestStreamGap({ history }: FailoverRun, streams: number, from: number, to: number): number {
-  const gaps = Array.from({ length: streams }, (_, i) => longestGap(history.acknowledgedAt(`more-${i}`), from, to));
-  return Math.max(0, ...gaps);
-}
-
 function summarize(
   seed: number,
   minutes: number,
   measured: readonly Measured[],
   verdict: Verdict,
-  refusedCount: number,
+  run: FailoverRun,
 ): ChaosSummary {
   const gaps = (kind: Kind) => measured.filter((one) => one.kind === kind).map(({ gapMs }) => gapMs);
   const [kills, freezes, transfers] = [gaps("kill"), gaps("freeze"), gaps("transfer")];
-  const streamGaps = measured.filter(({ kind }) => kind === "kill").map(({ streamGapMs }) => streamGapMs);
+  // Only now: a stream that is written to seldom goes on long after the others.
+  const streamGaps = measured
+    .filter(({ kind }) => kind === "kill")
+    .flatMap(({ disturbance }) => run.measureStreamGaps(disturbance));
   return {
     seed,
     minutes: Math.round(minutes * 10) / 10,
@@ -158,7 +157,7 @@ function summarize(
     duplicated: verdict.duplicated,
     vanished: verdict.vanished,
     stale_writes: verdict.staleWrites,
-    stale_writes_refused: refusedCount,
+    stale_writes_refused: run.cluster.witness.refusedCount,
     publish_failures: verdict.publishFailures,
     gap_ms_median: median(kills),
     gap_ms_max: largest(kills),

@@ -8,7 +8,7 @@ import { createRandom } from "./create-clock.ts";
 import { createNodeCluster } from "./create-node-cluster.ts";
 import type { ClusterNode, ClusterOptions, NodeCluster } from "./create-node-cluster.ts";
 import type { Scope } from "./create-scope.ts";
-import { createHistory } from "./failover-history.ts";
+import { createHistory, longestGap } from "./failover-history.ts";
 import type { History } from "./failover-history.ts";
 import { startContender, startOpenLoop } from "./open-loop-publisher.ts";
 import type { RunningPublisher } from "./open-loop-publisher.ts";
@@ -28,6 +28,8 @@ export interface FailoverRun {
   readonly random: () => number;
   /** Waits until `count` more publishes to the paced stream are acknowledged. */
   waitForAcknowledgements(count: number, limitMs?: number): Promise<void>;
+  /** The longest time without an acknowledgement of each stream beside the three that are read, in milliseconds. */
+  measureStreamGaps(during: { readonly startedAt: number; readonly endedAt: number }): number[];
   /**
    * Ends the load, waits until every subscriber has read everything, stops all nodes, and judges what storage holds.
    * All nodes must run and reach each other and storage.
@@ -38,7 +40,7 @@ export interface FailoverRun {
 /** What a run is made of. */
 export interface FailoverOptions extends Partial<ClusterOptions> {
   readonly seed: number;
-  /** How many streams more are written to, by turns: a record every 5 ms. */
+  /** How many streams more are written to, by turns: a record every 10 ms. */
   readonly moreStreams?: number;
 }
 
@@ -56,6 +58,7 @@ export async function startFailoverRun(scope: Scope, options: FailoverOptions): 
   const streams = [pacedStream, "chained", "contested", ...more];
   for (const stream of streams) await client.createStream(stream);
   const publishers = startPublishers(client, history, more);
+  scope.teardown(() => publishers.forEach((publisher) => publisher.abandon()));
   for (const stream of streams.slice(0, 3)) {
     for (const node of cluster.nodes) startReader(scope, cluster, history, node, stream);
   }
@@ -69,6 +72,8 @@ export async function startFailoverRun(scope: Scope, options: FailoverOptions): 
       const enough = acknowledgedCount() + count;
       return waitUntil(() => acknowledgedCount() >= enough, `${count} more acknowledgements`, limitMs);
     },
+    measureStreamGaps: ({ startedAt, endedAt }) =>
+      more.map((stream) => longestGap(history.acknowledgedAt(stream), startedAt, endedAt)),
     async finish() {
       await Promise.all(publishers.map((publisher) => publisher.stop()));
       await catchUp(history);
@@ -94,14 +99,14 @@ function startPublishers(client: VaultClient, history: History, more: readonly s
     startContender(client, history, "contender-1", "contested", 100),
     startContender(client, history, "contender-2", "contested", 100),
   ];
-  if (more.length > 0) publishers.push(startOpenLoop(client, history, { source: "more", streams: more, everyMs: 5 }));
+  if (more.length > 0) publishers.push(startOpenLoop(client, history, { source: "more", streams: more, everyMs: 10 }));
   return publishers;
 }
 
 function startReader(scope: Scope, cluster: NodeCluster, history: History, node: ClusterNode, stream: string): void {
   // Its own node first, the others where that is gone.
   const addresses = [node.endpoint, ...cluster.addresses.filter((address) => address !== node.endpoint)];
-  history.read((log) => connectTo(scope, addresses, log), `${stream} at ${node.name}`, stream);
+  history.read((log) => connectTo(scope, addresses, log), node.name, stream);
 }
 
 async function catchUp(history: History): Promise<void> {
