@@ -14,7 +14,7 @@ export interface ComposedNode {
   readonly role: "leader" | "standby";
   readonly epoch: number;
   start(endpoint: string): Promise<void>;
-  beginStop(): void;
+  beginStop(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -38,6 +38,9 @@ export function composeNode(source: VaultSource, ports: NodePorts, config: Confi
     election: {
       role: "standby",
       leader: undefined,
+      async *changes() {
+        yield { role: "standby", leader: undefined };
+      },
       fence() {
         throw new source.errors.VaultError("unavailable", "starting");
       },
@@ -64,23 +67,39 @@ export function composeNode(source: VaultSource, ports: NodePorts, config: Confi
     tailBudget: new s.tailCache.TailBudget(config.tailCacheBytes),
   };
   const vault = new s.vault.Vault(engine);
-  const limits = {
-    recordBytesMax: config.recordBytesMax,
-    keyBytesMax: 1024,
-    batchBytesMax: config.commitBytesMax - 8 * KiB,
-  };
+  const limits = { recordBytesMax: config.recordBytesMax, keyBytesMax: 1024, batchBytesMax: config.commitBytesMax - 8 * KiB };
   const members = s.members.createMembers(clock);
-  const streamEnds = {
-    async *follow(signal: AbortSignal) {
-      await new Promise((r) => signal.addEventListener("abort", r));
+  let watch: any;
+  let election: any;
+  let handingOver = false;
+  const known = {
+    get watchers() {
+      return cluster.election.role === "leader" ? members.list : (watch?.watchers ?? []);
+    },
+    get leader() {
+      return watch?.leader;
     },
   };
-  const handlers = {
+  const handOver = async (successor: string | undefined) => {
+    handingOver = true;
+    await vault.handOver(config.handOverMs);
+    await election.resign("leadership is handed over", successor);
+    handingOver = false;
+  };
+  const local = {
     ...s.vaultService.createVaultHandlers(vault, limits, config.heartbeatMs),
     ...s.streamService.createStreamHandlers(vault),
-    ...s.clusterService.createClusterHandlers(cluster),
-    ...s.peerService.createPeerHandlers({ cluster, clock, heartbeatMs: config.peerHeartbeatMs, members, streamEnds }),
+    ...s.clusterService.createClusterHandlers(cluster, known),
+    ...s.clusterService.createTransferHandlers({ cluster, clock, watchers: known, handOver, limitMs: config.leaderWaitMs }),
+    ...s.peerService.createPeerHandlers({ cluster, clock, heartbeatMs: config.peerHeartbeatMs, members, streamEnds: vault.feed }),
   };
+  const handlers = s.forwarding.createForwarding(local, {
+    cluster,
+    caller: ports.caller,
+    clock,
+    settings: config,
+    handingOver: () => handingOver,
+  });
   const stopping = new AbortController();
   const running: Promise<unknown>[] = [];
   return {
@@ -94,44 +113,32 @@ export function composeNode(source: VaultSource, ports: NodePorts, config: Confi
     },
     async start(endpoint) {
       cluster.endpoint = endpoint;
-      const watch = s.peerWatch.createPeerWatch({
-        self: cluster,
-        ...ports,
-        sink: { learn() {}, feedStarted() {}, feedLost() {} },
-        settings: config,
-      });
+      watch = s.peerWatch.createPeerWatch({ self: cluster, ...ports, sink: vault.followed, settings: config });
       const settings = { ...config, pollMs: config.electionPollMs };
-      const election = await s.election.startElection({
-        store,
-        clock,
-        log,
-        nodeId: cluster.nodeId,
-        endpoint,
-        settings,
-        watch,
-      });
+      election = await s.election.startElection({ store, clock, log, nodeId: cluster.nodeId, endpoint, settings, watch });
       cluster.election = election;
-      (this as any).election = election;
-      (this as any).watch = watch;
       running.push(
         (async () => {
-          let led = false;
-          for await (const { role } of election.changes(stopping.signal)) {
-            if (led && role !== "leader") vault.abandon();
-            led = role === "leader";
+          let led: number | undefined;
+          for await (const { role, leader } of election.changes(stopping.signal)) {
+            const epoch = role === "leader" ? leader.epoch : undefined;
+            if (led !== undefined && epoch === undefined) vault.abandon();
+            if (epoch !== undefined && epoch !== led) vault.lead();
+            led = epoch;
           }
         })(),
         s.retention.runRetention(engine, vault, stopping.signal),
       );
     },
-    beginStop() {
-      stopping.abort();
+    async beginStop() {
+      if (cluster.election.role === "leader") await handOver(undefined);
     },
     async close() {
+      stopping.abort();
       await vault.close();
       await Promise.all(running);
-      (this as any).watch?.close();
-      await cluster.election.close?.();
+      watch?.close();
+      await election?.close();
     },
   };
 }

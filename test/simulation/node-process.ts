@@ -61,7 +61,7 @@ export function startNode(options: ProcessOptions): NodeProcess {
     async stop() {
       await starting;
       unlisten();
-      node.beginStop();
+      await node.beginStop();
       await server.drain(config.shutdownGraceMs);
       await node.close();
       caller.close();

@@ -312,7 +312,7 @@ async function verifyAll(world: World): Promise<void> {
   for (const stream of streams) {
     try {
       for await (const event of source.verify.verifyStream(memory, stream, clock)) {
-        if (event.kind === "finding") world.violate("verify", `${event.blob}@${event.position}: ${event.text}`);
+        if (event.kind === "finding") world.violate("verify", `${event.blob}@${event.position}: ${event.problem}`);
       }
     } catch (error) {
       if (!source.errors.isKind(error, "notFound")) throw error;
