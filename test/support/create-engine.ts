@@ -50,8 +50,8 @@ export interface TestEngine {
   readonly clock: ManualClock;
   readonly memory: MemoryStore;
   readonly faulty: FaultyStore;
-  /** Opens a vault, as the leader of the next epoch; closed at the test's end. */
-  open(options?: EngineOptions & { epoch?: number; store?: BlobStore }): TestNode;
+  /** Opens a vault, as the leader of the next epoch or as a `standby`; closed at the test's end. */
+  open(options?: EngineOptions & { epoch?: number; store?: BlobStore; standby?: boolean }): TestNode;
 }
 
 const defaultSettings: Omit<EngineSettings, "streamDefaults"> = {
@@ -91,8 +91,9 @@ export function createEngine(t: ExecutionContext, common: EngineOptions = {}): T
     faulty,
     open(own = {}) {
       const options = { ...common, ...own };
-      epochs = own.epoch ?? epochs + 1;
+      if (own.standby !== true) epochs = own.epoch ?? epochs + 1;
       const leadership = createLeadership(epochs);
+      if (own.standby === true) leadership.depose();
       const engine: Engine = {
         store: own.store ?? faulty.store,
         clock,
