@@ -77,7 +77,7 @@ const retryForMsDefault = 60_000;
 /** Makes a client. Connections are made when they are first needed. Throws `invalid` if there is no address. */
 export function connect(options: ConnectOptions): VaultClient {
   const { addresses, tls, clock = systemClock, log = silentLog, retryForMs = retryForMsDefault } = options;
-  const context: CallContext = { endpoints: createEndpoints(addresses, tls), clock, log, retryForMs };
+  const context: CallContext = { endpoints: createEndpoints(addresses, tls, clock), clock, log, retryForMs };
   return {
     ...createAdmin(context),
     publish: (stream, records, conditions = {}) => publishOnce(context, stream, records, conditions),

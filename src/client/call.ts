@@ -7,6 +7,7 @@ import { isKind } from "../errors.ts";
 import type { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { methodPath } from "../rpc/handlers.ts";
+import { leaderKey } from "../rpc/leader-route.ts";
 import { pause, retryDelayMs } from "./backoff.ts";
 import type { Endpoint, Endpoints } from "./endpoints.ts";
 import { toVaultError } from "./status.ts";
@@ -65,9 +66,9 @@ export async function callBytes(
   const { clock, endpoints, log } = context;
   const retryUntil = clock.monotonic() + (options.retryForMs ?? context.retryForMs);
   for (let attempt = 1; ; attempt++) {
-    const endpoint = endpoints.pick();
+    const endpoint = endpoints.pickLeader();
     try {
-      return await callOnce(clock, endpoint, path, request, options);
+      return await callOnce(context, endpoint, path, request, options);
     } catch (error) {
       if (!mayRetry(error, repeatable) || options.signal?.aborted === true) throw error;
       endpoints.moveOn(endpoint, error.detail.leader);
@@ -85,7 +86,7 @@ export function mayRetry(error: unknown, repeatable: boolean): error is VaultErr
 }
 
 function callOnce(
-  clock: Clock,
+  { clock, endpoints }: CallContext,
   endpoint: Endpoint,
   path: string,
   request: Uint8Array,
@@ -106,6 +107,10 @@ function callOnce(
         else reject(toVaultError(error, endpoint.address));
       },
     );
+    call.on("metadata", (metadata: Metadata) => {
+      const leader = metadata.get(leaderKey)[0];
+      if (typeof leader === "string") endpoints.mention(leader);
+    });
     const cancel = () => call.cancel();
     options.signal?.addEventListener("abort", cancel, { once: true });
     if (options.signal?.aborted === true) cancel();

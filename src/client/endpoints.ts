@@ -1,11 +1,16 @@
 /**
  * The vault's addresses, and which one is in use.
  *
- * Invariants: there is at most one channel an address, and at most one address beside those that were given (the leader,
- * where the vault named it); calls go to one address until a call to it fails.
+ * Calls go to one of the given addresses until a call to it fails, then to the next. What the leader answers goes to the
+ * leader itself, where the vault said who that is: any node would pass it on, but that costs a hop.
+ *
+ * Invariants: there is at most one channel an address, and at most one address beside those that were given: the
+ * leader's. A leader that was only mentioned is used while its connection stands, as it may go by an address that
+ * cannot be reached from here; one that failed is not used again for a while.
  */
-import { credentials, Client } from "@grpc/grpc-js";
+import { credentials, Client, connectivityState } from "@grpc/grpc-js";
 import type { ChannelCredentials, ChannelOptions } from "@grpc/grpc-js";
+import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 
 /** How to reach a vault that speaks TLS. */
@@ -27,12 +32,21 @@ export interface Endpoint {
 export interface Endpoints {
   /** How many addresses were given. */
   readonly addressCount: number;
-  /** The address that calls go to now. Throws `unavailable` once closed. */
+  /** The address that reads go to now. Throws `unavailable` once closed. */
   pick(): Endpoint;
-  /** Says that a call to `endpoint` failed: calls go to `leader` from now on, or to the next address. */
+  /** The address that publishes and the like go to now: the leader's where it is known. Throws as `pick`. */
+  pickLeader(): Endpoint;
+  /** Whether `pickLeader` would give another address than this one. */
+  isBehind(endpoint: Endpoint): boolean;
+  /** An answer came from another node than was asked: this one, the leader. */
+  mention(leader: string): void;
+  /** A call to `endpoint` failed; `leader` is who the vault said can answer it. What comes next goes elsewhere. */
   moveOn(endpoint: Endpoint, leader: string | undefined): void;
   close(): void;
 }
+
+// A leader that a call to it failed is not gone to on a mere mention for so long.
+const distrustMs = 30_000;
 
 // Answers are below 4 MiB; a list of many thousand segments may be larger.
 const messageBytesMax = 16 * 1024 * 1024;
@@ -58,39 +72,70 @@ const channelOptions: ChannelOptions = {
 };
 
 /** Makes channels to `addresses` (`host:port` each) as they are needed. */
-export function createEndpoints(addresses: readonly string[], tls: TlsOptions | undefined): Endpoints {
+export function createEndpoints(
+  addresses: readonly string[],
+  tls: TlsOptions | undefined,
+  clock: Pick<Clock, "monotonic">,
+): Endpoints {
   const first = addresses[0];
   if (first === undefined) throw new VaultError("invalid", "give at least one address, such as 127.0.0.1:50051");
   const channels = new Map<string, Client>();
   let index = 0;
-  let leader: string | undefined;
+  // `named`: the vault refused a call and said to go there.
+  let leader: { readonly address: string; readonly named: boolean } | undefined;
+  let distrusted: { readonly address: string; readonly until: number } | undefined;
   let closed = false;
 
+  const current = () => addresses[index] ?? first;
+
   function open(address: string): Endpoint {
+    if (closed) throw new VaultError("unavailable", "this client is closed");
     const channel = channels.get(address) ?? new Client(address, createCredentials(tls), channelOptions);
     channels.set(address, channel);
     return { address, channel };
   }
 
-  function follow(next: string | undefined): void {
-    if (leader !== undefined && leader !== next && !addresses.includes(leader)) {
-      channels.get(leader)?.close();
-      channels.delete(leader);
+  function follow(next: typeof leader): void {
+    if (leader !== undefined && leader.address !== next?.address && !addresses.includes(leader.address)) {
+      channels.get(leader.address)?.close();
+      channels.delete(leader.address);
     }
     leader = next;
   }
 
+  function isConnected(address: string): boolean {
+    return open(address).channel.getChannel().getConnectivityState(true) === connectivityState.READY;
+  }
+
+  function best(): string {
+    const useLeader = leader !== undefined && !closed && (leader.named || isConnected(leader.address));
+    return useLeader ? leader!.address : current();
+  }
+
   return {
     addressCount: addresses.length,
-    pick() {
-      if (closed) throw new VaultError("unavailable", "this client is closed");
-      return open(leader ?? addresses[index] ?? first);
+    pick: () => open(current()),
+    pickLeader: () => open(best()),
+    isBehind: ({ address }) => !closed && best() !== address,
+    mention(address) {
+      if (closed || leader?.address === address) return;
+      if (distrusted?.address === address && clock.monotonic() < distrusted.until) return;
+      follow({ address, named: false });
+      isConnected(address);
     },
     moveOn(endpoint, named) {
-      // Several calls fail together when a connection breaks: only the first of them moves on.
-      if (endpoint.address !== (leader ?? addresses[index])) return;
-      if (leader === undefined) index = (index + 1) % addresses.length;
-      follow(named === endpoint.address ? undefined : named);
+      const next = named === endpoint.address ? undefined : named;
+      if (endpoint.address === leader?.address) {
+        distrusted = { address: endpoint.address, until: clock.monotonic() + distrustMs };
+        follow(undefined);
+        if (endpoint.address === current()) index = (index + 1) % addresses.length;
+      } else if (endpoint.address === current()) {
+        // Several calls fail together when a connection breaks: only the first of them moves on.
+        if (next === undefined) index = (index + 1) % addresses.length;
+      } else {
+        return;
+      }
+      if (next !== undefined) follow({ address: next, named: true });
     },
     close() {
       closed = true;

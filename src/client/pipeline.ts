@@ -18,6 +18,7 @@ import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
 import type { Timer } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import { methodPath } from "../rpc/handlers.ts";
+import { leaderKey } from "../rpc/leader-route.ts";
 import { pause, retryDelayMs } from "./backoff.ts";
 import type { EncodedBatch } from "./batch-builder.ts";
 import { mayRetry, passBytes } from "./call.ts";
@@ -84,6 +85,8 @@ interface Request {
 interface OpenCall {
   readonly endpoint: Endpoint;
   readonly duplex: ClientDuplexStream<Uint8Array, Buffer>;
+  /** The node that was called passes requests on to the leader. */
+  passedOn: boolean;
 }
 
 /** Publishes requests to any streams, in order, several at a time. */
@@ -199,6 +202,12 @@ export class Pipeline {
       this.inFlightBytes += request.bytes.length;
     }
     if (this.waiting || this.failure !== undefined || this.inFlight.length === 0) return;
+    if (this.call?.passedOn === true && this.context.endpoints.isBehind(this.call.endpoint)) {
+      // What was sent is answered first, so that nothing is sent twice.
+      if (this.sentCount > 0) return;
+      this.call.duplex.end();
+      this.call = undefined;
+    }
     const call = this.call ?? this.open();
     if (call === undefined) return;
     if (this.sentCount === 0) this.progressAt = this.context.clock.monotonic();
@@ -209,10 +218,17 @@ export class Pipeline {
 
   private open(): OpenCall | undefined {
     try {
-      const endpoint = this.context.endpoints.pick();
+      const { endpoints } = this.context;
+      const endpoint = endpoints.pickLeader();
       const duplex = endpoint.channel.makeBidiStreamRequest(path, passBytes, passBytes, new Metadata(), {});
-      const call: OpenCall = { endpoint, duplex };
+      const call: OpenCall = { endpoint, duplex, passedOn: false };
       let status: StatusObject | undefined;
+      duplex.on("metadata", (metadata: Metadata) => {
+        const leader = metadata.get(leaderKey)[0];
+        if (typeof leader !== "string") return;
+        call.passedOn = true;
+        endpoints.mention(leader);
+      });
       duplex.on("data", (bytes: Buffer) => this.answered(call, bytes));
       // Errors come as a status as well. An answer that was received before the status is delivered before "end".
       duplex.on("error", () => undefined);

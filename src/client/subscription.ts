@@ -48,7 +48,8 @@ export async function* followStream(context: CallContext, options: SubscribeOpti
     if (error === undefined || cursor.isDone() || isAborted()) return;
     const delayMs = retryDelayMs(clock, error, ++attempt, endpoints.addressCount);
     if (!mayRetry(error, true) || clock.monotonic() + delayMs > lastSeen + retryForMs) throw error;
-    endpoints.moveOn(endpoint, error.detail.leader);
+    // Any node serves it, so that it need not go to the leader.
+    endpoints.moveOn(endpoint, undefined);
     log.warn("subscription was interrupted", { stream: options.stream, address: endpoint.address, error, delayMs });
     await pause(clock, delayMs, options.signal);
   }

@@ -17,7 +17,7 @@ export interface Scripts {
     requests: AsyncIterable<PublishRequest>,
     context: CallContext,
   ) => AsyncIterable<PublishAnswer>)[];
-  readonly publish?: readonly ((request: PublishRequest) => Promise<PublishAnswer>)[];
+  readonly publish?: readonly ((request: PublishRequest, context: CallContext) => Promise<PublishAnswer>)[];
   readonly subscribe?: readonly ((request: SubscribeRequest, context: CallContext) => AsyncIterable<SubscribeAnswer>)[];
 }
 
@@ -37,8 +37,8 @@ export async function createScriptedVault(t: ExecutionContext, scripts: Scripts)
     },
     [methodPath(method.publish)]: {
       kind: "unary",
-      async handle(bytes) {
-        const answer = await takers.publish()(fromBinary(PublishRequestSchema, bytes));
+      async handle(bytes, context) {
+        const answer = await takers.publish()(fromBinary(PublishRequestSchema, bytes), context);
         return encodeResponse(PublishResponseSchema, answer);
       },
     },
