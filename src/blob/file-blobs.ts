@@ -138,8 +138,8 @@ export function createFileBlobs(
   async function moveInto(from: string, to: string): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       const directory = path.dirname(to);
-      await directories.ensure(directory);
       try {
+        await directories.ensure(directory);
         await fileSystem.rename(from, to);
         return;
       } catch (error) {

@@ -129,6 +129,8 @@ export function createDirectories(fileSystem: FileSystem, root: string): Directo
         } catch {
           return;
         }
+        // Who made sure of it meanwhile may have found it while it was still there.
+        settled.delete(at);
       }
     },
     walk: (prefix, from) => walkIn(startOf(root, prefix), baseOf(prefix), prefix, from),

@@ -11,3 +11,19 @@ for (const check of contract) {
     t.pass();
   });
 }
+
+test("file store, the last blobs of directories are deleted while others are made there - all are made", async (t) => {
+  const { store } = await createFileStore(t, {});
+  for (let round = 0; round < 100; round++) {
+    const names = [0, 1, 2, 3].map((number) => `streams/s${number}/stream.json`);
+    await Promise.all(
+      names.map(async (name, at) => {
+        for (let turn = 0; turn < 2 + at; turn++) {
+          await store.put(name, Buffer.from("{}"), { ifNoneMatch: "*" });
+          await store.remove(name);
+        }
+      }),
+    );
+  }
+  await t.notThrowsAsync(store.put("streams/s/stream.json", Buffer.from("{}"), { ifNoneMatch: "*" }));
+});
