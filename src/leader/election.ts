@@ -108,9 +108,10 @@ export interface Election {
   fence(): LeaderFence;
   /**
    * Ends this node's leadership, if it leads, at once, and lets others go first: `successor` (a node's id), or any.
-   * `reason` is for the log. Resolves when the lease was given back, or storage did not take it; never rejects.
+   * `reason` is for the log. `forGood`: it only watches from then on who leads, and does so too where it did not lead.
+   * Resolves when the lease was given back, or storage did not take it; never rejects.
    */
-  resign(reason: string, successor?: string): Promise<void>;
+  resign(reason: string, successor?: string, forGood?: boolean): Promise<void>;
   /**
    * Claims an epoch above `epoch`, the one found on a segment: `cluster/leader` was lost and begun again. The fence so
    * far ends. Does nothing if the own epoch is above it already. Throws `fenced` if the lease is not this node's any
@@ -124,6 +125,8 @@ export interface Election {
 // After a failed attempt, doubled each time up to the second.
 const backoffMsFirst = 200;
 const backoffMsMax = 2000;
+// Where nobody leads, a node that has retired looks again so often who does.
+const retiredLookMs = 100;
 // What a caller is told to wait when this node does not lead.
 const retryAfterMs = 500;
 
@@ -160,6 +163,7 @@ class Candidate implements Election {
   #term: Term | undefined;
   /** Why this node may not lead, for messages. */
   #hindrance: string | undefined;
+  #retired = false;
 
   constructor(options: ElectionOptions) {
     const { clock, watch, nodeId, endpoint, settings } = options;
@@ -202,7 +206,8 @@ class Candidate implements Election {
     });
   }
 
-  async resign(reason: string, successor?: string): Promise<void> {
+  async resign(reason: string, successor?: string, forGood = false): Promise<void> {
+    this.#retired ||= forGood;
     if (this.#term !== undefined) this.#endTerm(this.#term, reason, true, successor);
     await this.#leading;
   }
@@ -255,6 +260,7 @@ class Candidate implements Election {
       const decision = this.#outlook.consider(found);
       this.#show({ role: "standby", leader: this.#outlook.leader, resigned: this.#state.value.resigned });
       if (this.#hindrance !== undefined) return this.#outlook.pollMs();
+      if (this.#retired) return decision.cause === undefined ? decision.waitMs : retiredLookMs;
       if (decision.cause === undefined) {
         this.#backoff.reset();
         return decision.waitMs;
@@ -308,7 +314,7 @@ class Candidate implements Election {
   async #lead({ lease, control }: Standing): Promise<void> {
     const { clock, log, settings } = this.#options;
     this.#outlook.won();
-    if (!this.#closing.signal.aborted) {
+    if (!this.#closing.signal.aborted && !this.#retired) {
       const term = { lease, control, claim: createFence(control.epoch, lease), ended: new AbortController() };
       this.#term = term;
       this.#showTerm(term);

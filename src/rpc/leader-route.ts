@@ -21,6 +21,8 @@ export interface Forwarder {
   readonly clock: Clock;
   /** Whether this node leads still, but takes nothing on any more, as another node shall lead. */
   readonly handingOver: () => boolean;
+  /** Aborted when this node is about to stop: nobody is waited for any more. */
+  readonly leaving: AbortSignal;
   /** How long a call waits while nobody can answer it, in milliseconds. */
   readonly leaderWaitMs: number;
   /** Bytes of requests that are here. */
@@ -61,7 +63,7 @@ const retryAfterMs = 500;
 
 /** Begins the waits of a call. */
 export function startWait(forwarder: Forwarder, { deadlineMs, signal }: CallContext): Wait {
-  const { cluster, clock, leaderWaitMs } = forwarder;
+  const { cluster, clock, leaving, leaderWaitMs } = forwarder;
   const deadline = deadlineMs === undefined ? Infinity : clock.monotonic() + deadlineMs;
   const lastAnswerAt = deadline - Math.min(answerMarginMs, (deadlineMs ?? 0) / 10);
   let giveUpAt = Infinity;
@@ -78,7 +80,7 @@ export function startWait(forwarder: Forwarder, { deadlineMs, signal }: CallCont
       if (found !== undefined && key !== refusedIn) return found;
       const now = clock.monotonic();
       giveUpAt = Math.min(giveUpAt, now + leaderWaitMs, lastAnswerAt);
-      if (now >= giveUpAt) throw failure ?? notLeading(cluster);
+      if (now >= giveUpAt || leaving.aborted) throw failure ?? notLeading(cluster);
       const backoffMs = Math.min(backoffMsMax, backoffMsFirst * 2 ** refusals);
       const delayMs = found === undefined ? lookMs : backoffMs * (0.5 + clock.random() / 2);
       await waitForChange(cluster, clock, key, Math.min(delayMs, giveUpAt - now), signal);

@@ -13,7 +13,8 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   rpc: ["stream", "segment", "leader", "blob", "base"],
   client: ["rpc", "stream", "segment", "base"],
   config: ["base"],
-  server: ["rpc", "stream", "segment", "leader", "blob", "config", "base"],
+  node: ["rpc", "stream", "segment", "leader", "blob", "config", "base"],
+  server: ["node", "rpc", "leader", "blob", "config", "base"],
   cli: ["server", "client", "rpc", "stream", "segment", "leader", "blob", "config", "base"],
 };
 
@@ -25,6 +26,7 @@ const rootFiles: Readonly<Record<string, string>> = {
   "config.ts": "config",
   "errors.ts": "base",
   "log.ts": "base",
+  "node.ts": "node",
   "server.ts": "server",
   "settings.ts": "config",
   "telemetry.ts": "base",
