@@ -159,7 +159,8 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
 
   /**
    * Asks storage whether the stream is this node's still: a leader that was wrongly suspected may not know that it is
-   * not, and only who raised the segment's number can have written since.
+   * not, and only who raised the segment's number can have written since. Where it is, a commit that is stored and not
+   * acknowledged yet is waited for: a node that reads storage may have shown it, and the tail must not go back.
    */
   checkTail(): Promise<void> {
     return this.tailChecks.ask();
@@ -291,11 +292,13 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     const { blob } = log.openSegment;
     const properties = await this.engine.store.properties(blob);
     if (this.ending !== undefined) throw this.ending;
-    if (properties?.sequenceNumber === log.fence.epoch) return;
+    const isOurs = properties?.sequenceNumber === log.fence.epoch;
+    if (isOurs && properties.etag === this.view?.writer.version) return;
     // Another segment is written to by now, under our own number: the one that was asked for may be gone.
     if (properties === undefined && this.view !== undefined && this.view.openSegment.blob !== blob) return;
     await this.committer.exclusively(async () => {
-      this.dropLog();
+      // Under our own number a commit is stored that is not acknowledged yet: other nodes may have shown it already.
+      if (!isOurs) this.dropLog();
       await this.openLog();
     });
   }

@@ -3,7 +3,7 @@ import type { Config } from "../../src/config.ts";
 import type { Log, LogFields } from "../../src/log.ts";
 import type { Host } from "./host.ts";
 import type { Network } from "./network.ts";
-import { composeNode, type ComposedNode } from "./compose-node.ts";
+import type { VaultNode } from "../../src/node.ts";
 import { createRpcServer } from "./rpc-server.ts";
 import type { VaultSource } from "./source.ts";
 import type { StorageLink } from "./storage-link.ts";
@@ -25,7 +25,7 @@ export interface ProcessOptions {
 export interface NodeProcess {
   readonly host: Host;
   readonly store: StorageLink;
-  readonly node: ComposedNode;
+  readonly node: VaultNode;
   /** How many calls it answers just now. */
   readonly calls: number;
   /** Ends it in order, as a signal to terminate does. */
@@ -41,7 +41,7 @@ export function startNode(options: ProcessOptions): NodeProcess {
   const caller = network.caller(host, 2000);
   const probe = network.probe(host, config.probeTimeoutMs);
   const log = createTraceLog(host, trace, violate);
-  const node = composeNode(source, { store, clock: host.clock, log, caller, probe }, config);
+  const node = source.node.composeNode(config, { store, clock: host.clock, log, caller, probe }, "simulated");
   const fault = (path: string, error: unknown) => {
     violate("fault", `${host.name}: ${path}: ${error instanceof Error ? error.stack : String(error)}`);
   };
@@ -61,7 +61,7 @@ export function startNode(options: ProcessOptions): NodeProcess {
     async stop() {
       await starting;
       unlisten();
-      await node.beginStop();
+      await node.leave();
       await server.drain(config.shutdownGraceMs);
       await node.close();
       caller.close();

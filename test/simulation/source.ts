@@ -24,7 +24,7 @@ export async function loadSource(root: string): Promise<VaultSource> {
     load("blob/memory.ts"),
     load("stream/verify.ts"),
     load("config.ts"),
-    load("server.ts"),
+    load("node.ts"),
     load("rpc/status.ts"),
     load("rpc/from-status.ts"),
   ]);

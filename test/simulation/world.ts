@@ -142,7 +142,9 @@ export function createWorld(options: WorldOptions): World {
       for (const machine of endpoints.keys()) world.start(machine);
     },
     leader() {
-      const at = processes.findIndex((process) => process?.host.alive === true && process.node.role === "leader");
+      const at = processes.findIndex(
+        (process) => process?.host.alive === true && process.node.leadership.role === "leader",
+      );
       return at < 0 ? undefined : at;
     },
     violate,
