@@ -16,6 +16,7 @@ import { copyStore } from "../support/copy-store.ts";
 import { createAzurite } from "../support/create-azurite.ts";
 import { createClient } from "../support/create-client.ts";
 import { createEngine } from "../support/create-engine.ts";
+import { createFaultyStore } from "../support/create-faulty-store.ts";
 import { createFileStore } from "../support/create-file-store.ts";
 import { createVault } from "../support/create-vault.ts";
 import { publish } from "../support/publish-records.ts";
@@ -192,6 +193,25 @@ for (const [storage, open] of Object.entries(storages)) {
     await vault.close();
   });
 }
+
+test("golden data of version 1 - a node that stands by reads every record, and changes nothing", async (t) => {
+  const { store, calls } = createFaultyStore(await storages.memory(t));
+  const engine = createEngine(t);
+  const { vault, leadership } = engine.open({ store, epoch: golden.epoch + 1 });
+  leadership.depose();
+  for (const [name, stream] of streams) {
+    if (stream.exists) {
+      t.deepEqual((await readRecords(vault, name)).map(plainRead), expectedRecords(stream), name);
+      t.is(String((await vault.getStream(name)).nextOffset), stream.nextOffset, name);
+    } else await t.throwsAsync(vault.getStream(name), { message: `there is no stream ${name}` });
+  }
+  await vault.close();
+  const reads = new Set<string>(["get", "list", "listFolders", "properties", "read"]);
+  t.deepEqual(
+    [...calls.keys()].filter((call) => !reads.has(call)),
+    [],
+  );
+});
 
 test("golden data of version 1 - a whole vault leads after its last leader, serves it and sweeps up", async (t) => {
   const files = await restoreFiles(t, directory);
