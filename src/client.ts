@@ -23,7 +23,7 @@ import { silentLog } from "./log.ts";
 import type { Log } from "./log.ts";
 import { methodPath } from "./rpc/handlers.ts";
 
-export type { Admin, ClusterInfo, NodeInfo, StreamPage } from "./client/admin.ts";
+export type { Admin, ClusterInfo, FailoverInfo, NodeInfo, StreamPage } from "./client/admin.ts";
 export { encodeBatch } from "./client/batch-builder.ts";
 export type { EncodedBatch, HeaderInput, RecordInput } from "./client/batch-builder.ts";
 export type { CallOptions } from "./client/call.ts";

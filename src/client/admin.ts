@@ -2,8 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, durationMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import { ClusterService, NodeRole } from "../../gen/messagevault/v1/cluster_pb.ts";
-import type { Node } from "../../gen/messagevault/v1/cluster_pb.ts";
+import { ClusterService, FailoverCause, NodeRole } from "../../gen/messagevault/v1/cluster_pb.ts";
+import type { Failover, Node } from "../../gen/messagevault/v1/cluster_pb.ts";
 import { StreamService, StreamSettingsSchema } from "../../gen/messagevault/v1/stream_pb.ts";
 import type { Stream } from "../../gen/messagevault/v1/stream_pb.ts";
 import type { SegmentInfo, SettingsChange, StreamInfo, TrimPoint } from "../stream/commands.ts";
@@ -30,6 +30,16 @@ export interface ClusterInfo {
   /** Since when that leader leads, in milliseconds since 1970. */
   readonly leaderSince: number | undefined;
   readonly nodes: readonly NodeInfo[];
+  /** How that leader came to lead; undefined while none is known. */
+  readonly lastFailover: FailoverInfo | undefined;
+}
+
+/** A change of leader. */
+export interface FailoverInfo {
+  /** Why the leader before does not lead any more; `first`: there was none before. */
+  readonly cause: "first" | "resigned" | "expired" | "gone" | "silent" | "unknown";
+  /** How long nobody led, in milliseconds; undefined where the new leader had not watched the one before. */
+  readonly gapMs: number | undefined;
 }
 
 /** A page of a list of streams. */
@@ -58,6 +68,14 @@ export interface Admin {
     options?: CallOptions,
   ): Promise<{ readonly incarnation: string; readonly segments: readonly SegmentInfo[] }>;
   getCluster(options?: CallOptions): Promise<ClusterInfo>;
+  /**
+   * Makes another node the leader: the one with this id or endpoint, or any that is ready. Resolves to the node that
+   * leads then. Rejects with `conflict` if no such node is ready.
+   */
+  transferLeadership(
+    node?: string,
+    options?: CallOptions,
+  ): Promise<{ readonly leader: NodeInfo; readonly epoch: bigint }>;
 }
 
 const methods = { ...StreamService.method, ...ClusterService.method };
@@ -115,7 +133,13 @@ export function createAdmin(context: CallContext): Admin {
         epoch: response.epoch,
         leaderSince: toMs(response.leaderSince),
         nodes: response.nodes.map((node) => toNodeInfo(node)!),
+        lastFailover: toFailoverInfo(response.lastFailover),
       };
+    },
+    async transferLeadership(node = "", options) {
+      const response = await callUnary(context, methods.transferLeadership, { node }, false, options);
+      const unknown = { id: "", endpoint: "", role: "unknown", version: "" } as const;
+      return { leader: toNodeInfo(response.leader) ?? unknown, epoch: response.epoch };
     },
   };
 }
@@ -179,6 +203,21 @@ const roles: Readonly<Record<NodeRole, NodeInfo["role"]>> = {
 function toNodeInfo(node: Node | undefined): NodeInfo | undefined {
   if (node === undefined) return undefined;
   return { id: node.id, endpoint: node.endpoint, role: roles[node.role] ?? "unknown", version: node.version };
+}
+
+const causes: Readonly<Record<FailoverCause, FailoverInfo["cause"]>> = {
+  [FailoverCause.UNSPECIFIED]: "unknown",
+  [FailoverCause.FIRST_LEADER]: "first",
+  [FailoverCause.RESIGNED]: "resigned",
+  [FailoverCause.EXPIRED]: "expired",
+  [FailoverCause.GONE]: "gone",
+  [FailoverCause.SILENT]: "silent",
+};
+
+function toFailoverInfo(failover: Failover | undefined): FailoverInfo | undefined {
+  if (failover === undefined) return undefined;
+  const { cause, gap } = failover;
+  return { cause: causes[cause] ?? "unknown", gapMs: gap === undefined ? undefined : durationMs(gap) };
 }
 
 function toMs(timestamp: Timestamp | undefined): number | undefined {
