@@ -122,7 +122,7 @@ export function createPeerWatch(options: PeerWatchOptions): PeerWatch {
   function tick(follow: Following, since: number): void {
     ticking = clock.timer(tickMs, () => {
       const now = clock.monotonic();
-      follow.silentMs += Math.min(now - since, 2 * tickMs);
+      follow.silentMs += Math.min(now - Math.max(since, heardAt ?? since), 2 * tickMs);
       if (follow.silentMs >= feedMs) loseFeed(follow);
       if (follow.silentMs >= suspicionMs) {
         if (follow.saysNo) conclude({ kind: "resigned", successor: undefined }, "it says that it does not lead");
