@@ -62,8 +62,10 @@ async function tryOpen(opening: Opening): Promise<StreamLog | undefined> {
   if (last === undefined) return openFirst(opening, fence);
   const raised = await raise(opening, fence, last);
   if (raised === undefined) return undefined;
-  const base = await baseOf(opening, segments, segments.length - 1);
-  const recovered = await recover(opening, last, base);
+  const recovered = await readEnd(opening, segments);
+  // A newer leader raised the number after us, and what it has written there must not be taken for ours.
+  if (recovered === undefined || recovered.lastEpoch > fence.epoch) return undefined;
+  if (!(await isStillLast(opening, recovered))) return undefined;
   const writer = writerOf(opening, fence, last, raised, recovered);
   if (recovered.endOfStream) {
     await finishDeletion(engine, opening.name, opening.metadata.incarnation);
@@ -79,6 +81,31 @@ async function tryOpen(opening: Opening): Promise<StreamLog | undefined> {
     }
   }
   return logOf(opening, fence, segments.slice(0, -1), writer, recovered);
+}
+
+/** What the last segment holds; undefined where a segment that was listed is gone: it was trimmed, or the stream deleted. */
+async function readEnd(opening: Opening, segments: readonly ListedSegment[]): Promise<RecoveredSegment | undefined> {
+  try {
+    return await recover(opening, segments.at(-1)!, await baseOf(opening, segments, segments.length - 1));
+  } catch (error) {
+    if (isKind(error, "notFound")) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Whether a segment that carries our epoch is part of the stream still. A create that arrives late makes it anew, empty,
+ * when others had filled, sealed and trimmed it, or deleted the stream: then the start lies behind its end. Asked when
+ * the number is raised: whoever comes later finds it. Throws `notFound` where the stream is gone.
+ */
+async function isStillLast({ engine, name, metadata }: Opening, recovered: RecoveredSegment): Promise<boolean> {
+  const known = await readMetadata(engine.store, name);
+  if (known?.metadata.incarnation !== metadata.incarnation) {
+    // A deletion that was cut short has its seal there: whoever finds it finishes it.
+    if (recovered.endOfStream) return true;
+    throw streamNotFound(name);
+  }
+  return known.metadata.startOffset <= recovered.nextOffset;
 }
 
 /** A stream without a segment was created just now, or its creator stopped half way. */
@@ -110,8 +137,8 @@ async function createAndOpen(
   const { engine, prefix, settings } = opening;
   try {
     const created = await createNextSegment(engine, fence, prefix, firstOffset, settings);
-    if (sealed === undefined) await checkStillThere(opening, created);
-    else await checkStillSealed(engine, sealed, created);
+    if (sealed !== undefined) await checkStillSealed(engine, sealed, created);
+    else if (!(await isStillFirst(opening, created))) return undefined;
     const { producers, timestamp: lastTimestamp } = state;
     const identity = { fence, incarnation: opening.metadata.incarnation, seed: opening.seed, producers, lastTimestamp };
     const writer = emptyWriter(engine, identity, prefix, created, settings);
@@ -130,14 +157,17 @@ async function createAndOpen(
 }
 
 /**
- * Checks that a stream whose first segment was just created was not deleted meanwhile, by another leader: metadata goes
- * before the segments do.
+ * Whether a segment that was just created is the stream's first: not if another leader had made, filled and trimmed it
+ * meanwhile, so that the start lies behind it. Throws `notFound` where the stream was deleted: metadata goes before the
+ * segments do. What should not have been created is removed.
  */
-async function checkStillThere({ engine, name, metadata }: Opening, created: CreatedSegment): Promise<void> {
+async function isStillFirst({ engine, name, metadata }: Opening, created: CreatedSegment): Promise<boolean> {
   const known = await readMetadata(engine.store, name);
-  if (known?.metadata.incarnation === metadata.incarnation) return;
+  const deleted = known?.metadata.incarnation !== metadata.incarnation;
+  if (!deleted && known.metadata.startOffset <= created.firstOffset) return true;
   await engine.store.remove(created.blob, created.etag);
-  throw streamNotFound(name);
+  if (deleted) throw streamNotFound(name);
+  return false;
 }
 
 /** A segment that carries our epoch. */

@@ -1,5 +1,5 @@
 import type { Frame } from "../segment/format.ts";
-import { VaultError } from "../errors.ts";
+import { type ErrorKind, VaultError } from "../errors.ts";
 import type { SegmentInfo, StreamInfo } from "./commands.ts";
 
 /**
@@ -17,6 +17,9 @@ export interface StreamView {
   readonly lastTimestamp: number | undefined;
   /** Whether this node's role changed, so that another view of the stream has to be taken. */
   readonly moved: boolean;
+
+  /** Whether nothing more comes from this view. */
+  readonly ended: boolean;
 
   /** Throws why the view has ended, if it has. */
   assertOpen(): void;
@@ -38,6 +41,15 @@ export interface StreamView {
   /** The segments that hold records from `from` to `to`; `to` of 0 means to the tail. */
   readAccess(from: bigint, to: bigint): Promise<{ incarnation: string; segments: SegmentInfo[] }>;
 }
+
+/** What reading or opening a stream may fail with although the next try can succeed. */
+export const transientKinds: readonly ErrorKind[] = [
+  "overloaded",
+  "unavailable",
+  "indeterminate",
+  "conflict",
+  "fenced",
+];
 
 /** Where a subscription gets its views from. Each one that is taken is given back. */
 export interface ViewSource {

@@ -6,14 +6,14 @@
  * line, those for publishers do not.
  */
 import { sleep } from "../clock.ts";
-import { type ErrorKind, isKind } from "../errors.ts";
+import { isKind } from "../errors.ts";
 import type { Engine } from "./engine.ts";
 import { FollowedStream } from "./followed-stream.ts";
 import type { FollowedStreams } from "./followed-streams.ts";
 import { Gate } from "./gate.ts";
 import { type OpenStreams, shuttingDown } from "./open-streams.ts";
 import { Stream } from "./stream.ts";
-import type { StreamView, ViewSource } from "./stream-view.ts";
+import { type StreamView, transientKinds, type ViewSource } from "./stream-view.ts";
 
 /** How many streams are opened to write at once for readers' sake. */
 const openingsMax = 8;
@@ -24,9 +24,6 @@ const takeAttemptsMax = 4;
 /** What cannot be opened for now is tried again after this long, doubled each time, with jitter. */
 const retryMsFirst = 50;
 const retryMsMax = 2000;
-
-/** What a stream may fail to open with although the next try can succeed. */
-const transientKinds: readonly ErrorKind[] = ["overloaded", "unavailable", "indeterminate", "conflict", "fenced"];
 
 /** The streams of a node, to read and to write. */
 export class StreamViews {

@@ -6,13 +6,14 @@
  * and following: both are "the frames from this offset on".
  */
 import { type Clock, sleep } from "../clock.ts";
+import { isKind, type VaultError } from "../errors.ts";
 import type { Frame } from "../segment/format.ts";
 import { damageError } from "../segment/scan.ts";
 import { selectRecords } from "../segment/records.ts";
 import type { Delivery, End, Start, SubscribeCommand } from "./commands.ts";
 import { wrongIncarnation } from "./judge.ts";
 import { streamNotFound } from "./metadata.ts";
-import { outOfRange, type StreamView, type ViewSource } from "./stream-view.ts";
+import { outOfRange, type StreamView, transientKinds, type ViewSource } from "./stream-view.ts";
 
 /** What is the same through a subscription's life. */
 interface Plan {
@@ -31,6 +32,11 @@ interface Plan {
  */
 const responseBytesMax = 2 * 1024 * 1024;
 
+/** A read that fails is tried again after this long, doubled each time, with jitter; for so long in all. */
+const retryMsFirst = 50;
+const retryMsMax = 2000;
+const failingMsMax = 60_000;
+
 /** Where a subscription stands. */
 interface Progress {
   offset: bigint;
@@ -44,6 +50,9 @@ interface Progress {
   saidCaughtUp: boolean;
   /** When the last response went out, by the monotonic clock. */
   quietSince: number;
+  /** How often in a row reading has failed, and when it did first, by the monotonic clock. */
+  failures: number;
+  failingSince: number;
   readonly incarnation: string;
   /** The tail as it was told last. */
   tailOffset: bigint;
@@ -87,7 +96,11 @@ export async function* subscribe(subscription: Subscription): AsyncGenerator<Del
         if (!view.moved) turn = await takeTurn(subscription, view, begun.plan, begun.progress);
       } catch (error) {
         // What an old leader finds wrong is the next view's to judge.
-        if (!view.moved) throw error;
+        if (!view.moved) {
+          if (begun === undefined || view.ended || !isKind(error, ...transientKinds)) throw error;
+          yield* waitForStorage(subscription, begun.progress, error);
+          continue;
+        }
       }
       if (turn === undefined || begun === undefined) {
         const next = yield* changeView(subscription, begun?.progress);
@@ -98,6 +111,7 @@ export async function* subscribe(subscription: Subscription): AsyncGenerator<Del
         if (view.incarnation !== incarnation) throw streamNotFound(view.name);
         continue;
       }
+      begun.progress.failures = 0;
       if (turn.delivery !== undefined) {
         yield turn.delivery;
         begun.progress.quietSince = clock.monotonic();
@@ -130,7 +144,8 @@ async function begin(subscription: Subscription, view: StreamView): Promise<{ pl
   const quietSince = clock.monotonic();
   const { incarnation, nextOffset: tailOffset, lastTimestamp: tailTimestamp } = view;
   const said = { saidFirst: false, saidCaughtUp: false, quietSince, incarnation, tailOffset, tailTimestamp };
-  return { plan, progress: { offset, remaining, ended: false, tailChecked, ...said } };
+  const failed = { failures: 0, failingSince: 0 };
+  return { plan, progress: { offset, remaining, ended: false, tailChecked, ...said, ...failed } };
 }
 
 /** Reads what stands at the offset. Where that fails the subscription stands where it stood. */
@@ -183,6 +198,30 @@ async function waitForNews(
   await view.waitForChange(Math.min(untilHeartbeat, untilEnd(plan, clock)), signal);
 }
 
+/** Waits until a read that failed with `error` may be tried again. Throws it where that has gone on for too long. */
+async function* waitForStorage(
+  { clock, command, signal }: Subscription,
+  progress: Progress,
+  error: VaultError,
+): AsyncGenerator<Delivery> {
+  const now = clock.monotonic();
+  if (progress.failures++ === 0) progress.failingSince = now;
+  if (now - progress.failingSince > failingMsMax) throw error;
+  const delayMs = Math.min(retryMsFirst * 2 ** (progress.failures - 1), retryMsMax);
+  await sleep(clock, delayMs * (0.5 + clock.random()), signal);
+  if (!signal.aborted && clock.monotonic() - progress.quietSince >= command.heartbeatMs) {
+    yield heartbeatOf(progress, clock);
+  }
+}
+
+/** What was known last: a heartbeat for while nothing can be read. */
+function heartbeatOf(progress: Progress, clock: Clock): Delivery {
+  const { offset: nextOffset, tailOffset, tailTimestamp, incarnation } = progress;
+  progress.saidCaughtUp = false;
+  progress.quietSince = clock.monotonic();
+  return { payload: [], nextOffset, tailOffset, tailTimestamp, caughtUp: false, incarnation };
+}
+
 /**
  * Takes the view that comes next. Until it is there the subscription gets heartbeats, with what was known last. Undefined
  * where the subscription was aborted.
@@ -206,10 +245,7 @@ async function* changeView(
       await Promise.race([settling, heartbeatDue]);
       awake.abort();
       if (settled || signal.aborted || progress === undefined) continue;
-      const { offset: nextOffset, tailOffset, tailTimestamp, incarnation } = progress;
-      yield { payload: [], nextOffset, tailOffset, tailTimestamp, caughtUp: false, incarnation };
-      progress.saidCaughtUp = false;
-      progress.quietSince = clock.monotonic();
+      yield heartbeatOf(progress, clock);
     }
     if (signal.aborted) return undefined;
     const view = await taking;

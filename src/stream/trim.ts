@@ -26,7 +26,11 @@ export function withStart(metadata: StreamMetadata, startOffset: bigint): Stream
   return startOffset > metadata.startOffset ? { ...metadata, startOffset } : metadata;
 }
 
-/** Deletes an open stream's segments that lie wholly before its start. What fails is left for the next sweep. */
+/**
+ * Deletes an open stream's segments that lie wholly before its start. What fails is left for the next sweep. Oldest
+ * first, each when the one before it is gone: that a segment is there says that all behind it are, which is what the
+ * check after a roll's create rests on.
+ */
 export async function removeTrimmed(engine: Engine, stream: Stream): Promise<void> {
   const { log, startOffset } = stream;
   const segments = [...log.sealed, log.writer.identity];
