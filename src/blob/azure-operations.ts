@@ -310,7 +310,7 @@ async function readProperties(context: AzureContext, name: string): Promise<Blob
   const blob = context.blobs.get(name);
   const found = await context.requests.probe(name, async (abortSignal) => {
     try {
-      return await context.container.control.getBlobClient(name).getProperties({ abortSignal });
+      return await context.container.probes.getBlobClient(name).getProperties({ abortSignal });
     } catch (error) {
       if (isBlobMissing(error)) return undefined;
       throw error;

@@ -16,7 +16,9 @@ export type AzureTarget = { readonly connectionString: string; readonly containe
 export interface AzureContainer {
   /** For segments and metadata. */
   readonly data: ContainerClient;
-  /** For the control blob: over connections of its own, so that a lease is not lost behind a queue of writes. */
+  /** For properties: over connections of its own, so that they do not wait behind a queue of writes. */
+  readonly probes: ContainerClient;
+  /** For the control blob's lease and metadata: over connections of its own, so that no queue costs the lease. */
   readonly control: ContainerClient;
   /** The container's URL without a SAS. */
   readonly url: string;
@@ -24,6 +26,7 @@ export interface AzureContainer {
   close(): void;
 }
 
+const probeSocketsMax = 16;
 const controlSocketsMax = 8;
 
 /** When an idle connection is closed: sooner than Azure or a firewall forgets it, which a write would end on. */
@@ -45,9 +48,10 @@ export async function connectContainer(target: AzureTarget, socketsMax: number):
   try {
     const connect = "url" in target ? await connectorOf(target.url) : connectorOfString(target);
     const data = connect(options(socketsMax));
+    const probes = connect(options(probeSocketsMax));
     const control = connect(options(controlSocketsMax));
     const url = data.url.split("?", 1)[0] ?? data.url;
-    return { data, control, url, close: () => agents.forEach((agent) => agent.destroy()) };
+    return { data, probes, control, url, close: () => agents.forEach((agent) => agent.destroy()) };
   } catch (error) {
     if (error instanceof VaultError) throw error;
     const reason = withoutSecrets(error instanceof Error ? error.message : String(error));
