@@ -219,7 +219,9 @@ function heartbeatOf(progress: Progress, clock: Clock): Delivery {
   const { offset: nextOffset, tailOffset, tailTimestamp, incarnation } = progress;
   progress.saidCaughtUp = false;
   progress.quietSince = clock.monotonic();
-  return { payload: [], nextOffset, tailOffset, tailTimestamp, caughtUp: false, incarnation };
+  // What a filter passed over since was not told.
+  const tail = tailOffset > nextOffset ? tailOffset : nextOffset;
+  return { payload: [], nextOffset, tailOffset: tail, tailTimestamp, caughtUp: false, incarnation };
 }
 
 /**
@@ -360,10 +362,12 @@ function deliveryOf(
   caughtUp: boolean,
   identify: boolean,
 ): Delivery {
+  const { offset: nextOffset } = progress;
   return {
     payload,
-    nextOffset: progress.offset,
-    tailOffset: view.nextOffset,
+    nextOffset,
+    // A view that was just taken may not have read on yet to where the one before it was.
+    tailOffset: view.nextOffset > nextOffset ? view.nextOffset : nextOffset,
     tailTimestamp: view.lastTimestamp,
     caughtUp,
     incarnation: identify ? view.incarnation : undefined,
