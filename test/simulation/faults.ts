@@ -101,8 +101,7 @@ function loseLeader(random: () => number): Fault {
   const dice = random();
   if (dice < 0.4) return { kind: "crash", at, node, forMs: between(random, 500, 20_000) };
   if (dice < 0.6) return { kind: "freeze", at, node, forMs: between(random, 4000, 40_000) };
-  if (dice < 0.8) return { kind: "stop", at, node, forMs: between(random, 500, 10_000) };
-  return { kind: "transfer", at, to: undefined };
+  return { kind: "stop", at, node, forMs: between(random, 500, 10_000) };
 }
 
 function anyFault(random: () => number, nodes: number): Fault {

@@ -103,8 +103,8 @@ export function decodeHistory(text: string): HistoryOperation[] {
 }
 
 /**
- * The operations of each incarnation of each stream. An operation that names none may belong to any of its stream: it is
- * in all of them.
+ * The operations of each incarnation of each stream. An append with an unknown outcome names none: it may belong to any
+ * of its stream, and is in all of them. What was refused is left out where a stream had several.
  */
 export function byIncarnation(operations: readonly HistoryOperation[]): Map<string, HistoryOperation[]> {
   const groups = new Map<string, HistoryOperation[]>();
@@ -118,7 +118,8 @@ export function byIncarnation(operations: readonly HistoryOperation[]): Map<stri
     const own = operations.filter((operation) => operation.stream === stream);
     for (const incarnation of known.size === 0 ? [undefined] : known) {
       const key = incarnation === undefined ? stream : `${stream}/${incarnation}`;
-      const fits = ({ incarnation: named }: HistoryOperation) => named === undefined || named === incarnation;
+      const fits = ({ incarnation: named, outcome }: HistoryOperation) =>
+        named === incarnation || (named === undefined && (known.size <= 1 || outcome === "unknown"));
       groups.set(key, own.filter(fits));
     }
   }

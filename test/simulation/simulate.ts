@@ -190,7 +190,7 @@ function createClients(world: World, shared: ClientWorld): Clients {
     return createClient({ ...shared, endpoints }, host, world.network.caller(host, 2000), random, random() < 0.5);
   };
   const [steady, trimmed, fleeting] = streams;
-  const options: PublisherOptions = { streams, batches: 55, pauseMs: 900, valueBytesMax: 2 * KiB };
+  const options: PublisherOptions = { streams, batches: 60, pauseMs: 850, valueBytesMax: 2 * KiB };
   const work = [
     { client: make(), run: (client: Client) => publishSequenced(client, options) },
     { client: make(), run: (client: Client) => publishSequenced(client, options) },
@@ -199,7 +199,7 @@ function createClients(world: World, shared: ClientWorld): Clients {
     { client: make(), run: (client: Client) => publishExpecting(client, { ...options, streams: [steady, trimmed] }) },
     { client: make(), run: (client: Client) => publishPipelined(client, { ...options, streams: [steady] }) },
     { client: make(), run: (client: Client) => publishPipelined(client, { ...options, streams: [fleeting] }) },
-    { client: make(), run: (client: Client) => look(client, streams, 60, 900) },
+    { client: make(), run: (client: Client) => look(client, streams, 70, 800) },
     { client: make(), run: (client: Client) => change(client, trimmed, fleeting, 15, 4000) },
   ];
   const following = [

@@ -1,0 +1,119 @@
+/**
+ * `npm run simulate -- --seeds N --from S`: hours of a cluster's life under faults for each seed, in less than a second.
+ * A seed that fails is shortened to the faults that it takes, and told all about. Ends with 1 where one fails.
+ */
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { runSeeds } from "../test/simulation/run-pool.ts";
+import type { SeedAnswer } from "../test/simulation/run-seeds.ts";
+
+const usage = `npm run simulate -- [--seeds N] [--from S] [--workers N] [--keep-going] [--json]
+
+  --seeds N      how many seeds: 300 without it
+  --from S       the first one: 1 without it
+  --workers N    processes: one a core without it
+  --keep-going   go on behind a seed that fails
+  --json         print one JSON object
+`;
+
+interface Plan {
+  readonly seeds: number;
+  readonly from: number;
+  readonly workers: number;
+  readonly keepGoing: boolean;
+  readonly json: boolean;
+}
+
+function readPlan(): Plan | undefined {
+  const number = { type: "string" } as const;
+  const flag = { type: "boolean", default: false } as const;
+  const { values } = parseArgs({
+    options: { seeds: number, from: number, workers: number, "keep-going": flag, json: flag, help: flag },
+  });
+  if (values.help) return undefined;
+  const read = (name: "seeds" | "from" | "workers", otherwise: number) => {
+    const text = values[name] ?? String(otherwise);
+    if (!/^\d+$/.test(text)) throw new Error(`--${name}: ${text} is no whole number`);
+    return Number(text);
+  };
+  return {
+    seeds: read("seeds", 300),
+    from: read("from", 1),
+    workers: Math.max(1, read("workers", availableParallelism())),
+    keepGoing: values["keep-going"],
+    json: values.json,
+  };
+}
+
+/** Tells how far it is: on a terminal only. */
+function createProgress(count: number): (answers: number, failed: number) => void {
+  const startedAt = Date.now();
+  return (done, failed) => {
+    if (!process.stderr.isTTY) return;
+    const perSecond = done / ((Date.now() - startedAt) / 1000);
+    const leftSeconds = Math.round((count - done) / perSecond);
+    const end = done === count ? "\n" : "";
+    process.stderr.write(`\r${done} of ${count} seeds, ${failed} failed, ${leftSeconds} s left  ${end}`);
+  };
+}
+
+function summarize(answers: readonly SeedAnswer[]) {
+  const failed = answers.filter(({ checks }) => checks.length > 0);
+  const sum = (name: keyof SeedAnswer["stats"]) => answers.reduce((total, { stats }) => total + stats[name], 0);
+  const least = (name: keyof SeedAnswer["stats"]) => Math.min(...answers.map(({ stats }) => stats[name]));
+  return {
+    seeds: answers.length,
+    failed: failed.length,
+    first_failed_seed: failed[0]?.seed,
+    operations: sum("operations"),
+    acknowledged: sum("acknowledged"),
+    delivered: sum("delivered"),
+    failovers: sum("failovers"),
+    rolls: sum("rolls"),
+    virtual_hours: Math.round(sum("virtualMs") / 36_000) / 100,
+    least_nodes: least("nodes"),
+    least_clients: least("clients"),
+    least_operations: least("operations"),
+    least_fault_kinds: least("faultKinds"),
+    least_failovers: least("failovers"),
+    least_rolls: least("rolls"),
+  };
+}
+
+async function main(): Promise<void> {
+  const plan = readPlan();
+  if (plan === undefined) {
+    process.stdout.write(usage);
+    return;
+  }
+  const progress = createProgress(plan.seeds);
+  let done = 0;
+  let failed = 0;
+  const answers = await runSeeds({
+    from: plan.from,
+    count: plan.seeds,
+    workers: plan.workers,
+    explain: true,
+    onAnswer({ seed, checks, what, explanation }) {
+      done++;
+      if (checks.length > 0) {
+        failed++;
+        const text = plan.keepGoing ? (what ?? "") : `${explanation}\nagain: npm run simulate -- --seeds 1 --from ${seed}`;
+        process.stderr.write(`\nseed ${seed} fails: ${text}\n`);
+      }
+      progress(done, failed);
+      return plan.keepGoing || checks.length === 0;
+    },
+  });
+  const summary = summarize(answers);
+  const lines = Object.entries(summary).map(([name, value]) => `${name.padEnd(20)} ${value ?? "-"}\n`);
+  process.stdout.write(plan.json ? `${JSON.stringify(summary)}\n` : lines.join(""));
+  if (failed > 0) process.exitCode = 1;
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+  process.exitCode = 2;
+}
