@@ -30,7 +30,7 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   timer(delayMs, run) {
-    const timeout = setTimeout(run, delayMs);
+    const timeout = setTimeout(run, Math.max(0, delayMs));
     timeout.unref();
     return { cancel: () => clearTimeout(timeout) };
   },
