@@ -11,6 +11,7 @@ const steps: readonly Step[] = [
     run: ["ava", ...process.argv.slice(2)],
     env: { MESSAGE_VAULT_LONG: "1" },
   },
+  { name: "models of the protocols (npm run model)", run: ["node", "scripts/model.ts"] },
 ];
 
 process.exitCode = (await runSteps(steps, 1, true)) ? 0 : 1;
