@@ -20,7 +20,7 @@ export interface LeadershipState {
 }
 
 /** The election. */
-export interface LeadershipView extends LeadershipState {
+export interface LeadershipView extends Pick<LeadershipState, "role" | "leader"> {
   /** The state now, and each newer one, until `signal` is aborted or this election is over. */
   changes(signal: AbortSignal): AsyncIterable<LeadershipState>;
 }
@@ -45,7 +45,8 @@ export interface KnownNodes {
   readonly leader: Member | undefined;
 }
 
-/** Whether this node leads. */
-export function leads({ election }: ClusterView): boolean {
-  return election.role === "leader";
+/** All of the election's state as it is now; undefined where it has none to tell. */
+export async function readState({ election }: ClusterView): Promise<LeadershipState | undefined> {
+  for await (const state of election.changes(new AbortController().signal)) return state;
+  return undefined;
 }

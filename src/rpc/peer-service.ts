@@ -12,6 +12,7 @@ import type { Clock } from "../clock.ts";
 import { parseEndpoint } from "../leader/probe.ts";
 import { Notifier } from "../stream/notifier.ts";
 import type { StreamEnd, StreamEndSource } from "../stream/stream-end.ts";
+import { readState } from "./cluster-view.ts";
 import type { ClusterView, LeadershipState, Member } from "./cluster-view.ts";
 import type { CallContext, HandlerTable } from "./handlers.ts";
 import { decodeRequest, encodeResponse, methodPath } from "./handlers.ts";
@@ -63,7 +64,7 @@ async function* watch(
   const { cluster, members } = options;
   const self: Member = { id: cluster.nodeId, endpoint: cluster.endpoint, version: cluster.version };
   if (cluster.election.role !== "leader") {
-    yield ending(cluster.election, undefined, self);
+    yield ending(await readState(cluster), undefined, self);
     return;
   }
   const leave = members.add(watcher);
@@ -81,15 +82,15 @@ async function* watch(
 async function* tell(options: PeerServiceOptions, self: Member, signal: AbortSignal): AsyncGenerator<ResponseInit> {
   const { cluster, clock, heartbeatMs, members, streamEnds } = options;
   const news = new Notifier(clock);
-  const state = followState(cluster, news, signal);
+  void followElection(cluster, news, signal);
   const ends = followEnds(streamEnds, clock, news, signal);
   void followMembers(members, news, signal);
   let epoch = cluster.election.leader?.epoch ?? 0;
   let told: readonly Member[] | undefined;
   let dueAt = clock.monotonic();
   let leader: Member | undefined = self;
-  while (state.now.role === "leader" && !signal.aborted) {
-    epoch = state.now.leader?.epoch ?? epoch;
+  while (cluster.election.role === "leader" && !signal.aborted) {
+    epoch = cluster.election.leader?.epoch ?? epoch;
     const batch = ends.take();
     const changed = told === members.list ? undefined : members.list;
     if (batch.length > 0 || changed !== undefined || clock.monotonic() >= dueAt) {
@@ -101,11 +102,14 @@ async function* tell(options: PeerServiceOptions, self: Member, signal: AbortSig
       await news.wait(Math.max(1, Math.min(dueAt - clock.monotonic(), ends.waitMs())), signal);
     }
   }
-  if (state.now.role !== "leader") yield ending(state.now, epoch);
+  // Also where the server drains already: who watches shall not have to find out.
+  const last = await readState(cluster);
+  if (last?.role !== "leader") yield ending(last, epoch);
 }
 
 /** The last response: by this node's own word where its term of that epoch (undefined: its last one) ended so. */
-function ending({ resigned }: LeadershipState, epoch: number | undefined, leader?: Member): ResponseInit {
+function ending(state: LeadershipState | undefined, epoch: number | undefined, leader?: Member): ResponseInit {
+  const resigned = state?.resigned;
   const who = leader === undefined ? {} : { leader };
   if (resigned === undefined || (epoch !== undefined && resigned.epoch !== epoch)) return { epoch: 0n, ...who };
   return { epoch: BigInt(resigned.epoch), resignation: { successorId: resigned.successor ?? "" }, ...who };
@@ -133,17 +137,9 @@ function toStreamEnd({ timestamp, position, ...end }: StreamEnd): MessageInitSha
   };
 }
 
-/** The election's state, kept up to date until `signal` is aborted. */
-function followState(cluster: ClusterView, news: Notifier, signal: AbortSignal): { now: LeadershipState } {
-  const { election } = cluster;
-  const state: { now: LeadershipState } = { now: election };
-  void (async () => {
-    for await (const now of election.changes(signal)) {
-      state.now = now;
-      news.notify();
-    }
-  })();
-  return state;
+/** Wakes `news` whenever the election changes, until `signal` is aborted. */
+async function followElection({ election }: ClusterView, news: Notifier, signal: AbortSignal): Promise<void> {
+  for await (const _state of election.changes(signal)) news.notify();
 }
 
 /** Wakes `news` whenever the members are others, until `signal` is aborted. */

@@ -19,9 +19,6 @@ export function createClusterView(nodeId: string, endpoint = `${nodeId}:50051`):
     get leader() {
       return state.value.leader;
     },
-    get resigned() {
-      return state.value.resigned;
-    },
     changes: (signal) => state.changes(signal),
   };
   return {
