@@ -115,8 +115,8 @@ export class FollowedLog implements ReadableLog {
    */
   async *readOn(known: StreamEnd | undefined, whole: boolean): AsyncGenerator<FrameRun> {
     let lookLength = lookBytes;
-    for (let looks = 0; whole || known === undefined || this.nextOffset < known.nextOffset;) {
-      if (this.deleted) return;
+    const target = whole ? undefined : known?.nextOffset;
+    for (let looks = 0; !this.isBehind(target);) {
       if (this.state.sealed) this.goTo(this.state.nextOffset);
       const start = this.state.position;
       const toEnd = whole ? undefined : this.bytesTo(known);
@@ -135,6 +135,11 @@ export class FollowedLog implements ReadableLog {
       const verdict = await this.judge(bytes.subarray(taken), etag, known);
       if (verdict === "end" || (verdict === "again" && ++looks === looksMax)) return;
     }
+  }
+
+  /** Whether everything before `offset` was read, or, where that is undefined, whether nothing can come any more. */
+  private isBehind(offset: bigint | undefined): boolean {
+    return this.deleted || (offset !== undefined && this.nextOffset >= offset);
   }
 
   private takeFrames(bytes: Buffer, start: number): Frame[] {

@@ -6,7 +6,7 @@
  * what it tells of, else every `followPollMs`, and after a read that failed, too.
  */
 import type { Timer } from "../clock.ts";
-import { isKind, VaultError } from "../errors.ts";
+import { isKind, type VaultError } from "../errors.ts";
 import type { Frame } from "../segment/format.ts";
 import { describeLog, describeSegments } from "./describe-log.ts";
 import type { Engine } from "./engine.ts";

@@ -105,7 +105,7 @@ export class FollowedStreams implements StreamEndSink {
 
   /** Ends all of them. */
   close(reason: VaultError): void {
-    for (const entry of [...this.entries.values()]) {
+    for (const entry of this.entries.values()) {
       entry.opening.then(
         (stream) => stream.end(reason),
         () => undefined,

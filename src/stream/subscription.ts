@@ -7,30 +7,11 @@
  */
 import { type Clock, sleep } from "../clock.ts";
 import { isKind, type VaultError } from "../errors.ts";
-import type { Frame } from "../segment/format.ts";
-import { damageError } from "../segment/scan.ts";
-import { selectRecords } from "../segment/records.ts";
+import { collectRecords, type Plan, type Reach } from "./collect-records.ts";
 import type { Delivery, End, Start, SubscribeCommand } from "./commands.ts";
 import { wrongIncarnation } from "./judge.ts";
 import { streamNotFound } from "./metadata.ts";
 import { outOfRange, type StreamView, transientKinds, type ViewSource } from "./stream-view.ts";
-
-/** What is the same through a subscription's life. */
-interface Plan {
-  /** Records before this time are passed over: where the start is a time that has not come yet. */
-  readonly fromTimestamp: number;
-  readonly untilOffset: bigint | undefined;
-  readonly untilTimestamp: number | undefined;
-  readonly keyPrefix: Uint8Array;
-  /** A response is sent once it has so many bytes. */
-  readonly responseBytes: number;
-}
-
-/**
- * What a response may have at the most, unless a single record is larger: whole frames are sent up to here, so that
- * they need not be cut. Half of the 4 MiB that gRPC clients take by default.
- */
-const responseBytesMax = 2 * 1024 * 1024;
 
 /** A read that fails is tried again after this long, doubled each time, with jitter; for so long in all. */
 const retryMsFirst = 50;
@@ -38,12 +19,7 @@ const retryMsMax = 2000;
 const failingMsMax = 60_000;
 
 /** Where a subscription stands. */
-interface Progress {
-  offset: bigint;
-  /** How many records may still be delivered. */
-  remaining: number;
-  /** Whether the requested end was met by a record's timestamp. */
-  ended: boolean;
+interface Progress extends Reach {
   /** Whether the tail was asked for since the subscription began: what was caught up before that may be old. */
   tailChecked: boolean;
   saidFirst: boolean;
@@ -163,7 +139,7 @@ async function readTurn(subscription: Subscription, view: StreamView, plan: Plan
   const { clock, command } = subscription;
   view.assertOpen();
   const more = !isOver(view, plan, progress) && progress.offset < view.nextOffset;
-  const payload = more ? await collect(view, plan, progress) : [];
+  const payload = more ? await collectRecords(view, plan, progress) : [];
   if (!progress.tailChecked && progress.offset >= view.nextOffset && !isOver(view, plan, progress)) {
     await view.checkTail();
     progress.tailChecked = true;
@@ -233,20 +209,20 @@ async function* changeView(
   progress: Progress | undefined,
 ): AsyncGenerator<Delivery, StreamView | undefined> {
   const taking = source.retake(signal);
-  let settled = false;
-  const settling = taking.then(
-    () => (settled = true),
-    () => (settled = true),
-  );
+  const state = { settled: false };
+  const settle = () => {
+    state.settled = true;
+  };
+  const settling = taking.then(settle, settle);
   let taken = false;
   try {
-    while (!settled && !signal.aborted) {
+    while (!state.settled && !signal.aborted) {
       const quietSince = progress?.quietSince ?? clock.monotonic();
       const awake = new AbortController();
       const heartbeatDue = sleep(clock, quietSince + command.heartbeatMs - clock.monotonic(), awake.signal);
       await Promise.race([settling, heartbeatDue]);
       awake.abort();
-      if (settled || signal.aborted || progress === undefined) continue;
+      if (state.settled || signal.aborted || progress === undefined) continue;
       yield heartbeatOf(progress, clock);
     }
     if (signal.aborted) return undefined;
@@ -295,65 +271,6 @@ function untilEnd(plan: Plan, clock: Clock): number {
 
 /** A commit that is under way when the end's time comes is waited for in steps of this. */
 const busyWaitMs = 10;
-
-/** Takes the records of one response, from the frames at the offset, and moves the offset behind them. */
-async function collect(view: StreamView, plan: Plan, progress: Progress): Promise<Uint8Array[]> {
-  if (progress.offset < view.startOffset) throw outOfRange(view, progress.offset);
-  const payload: Uint8Array[] = [];
-  const from = progress.offset;
-  let bytes = 0;
-  for (const frame of await view.framesFrom(progress.offset)) {
-    if (frame.firstOffset > progress.offset) {
-      // What lies before the damage goes out first; the next turn names the place.
-      if (progress.offset > from) break;
-      throw damageError(view.name, frame.position, progress.offset);
-    }
-    if (plan.untilTimestamp !== undefined && frame.timestamp >= plan.untilTimestamp) progress.ended = true;
-    if (progress.ended || bytes >= plan.responseBytes || progress.remaining <= 0) break;
-    if (frame.timestamp < plan.fromTimestamp) {
-      progress.offset = frame.nextOffset;
-      continue;
-    }
-    const taken = takeFrame(frame, plan, progress, responseBytesMax - bytes);
-    payload.push(...taken.pieces);
-    bytes += taken.bytes;
-    if (progress.offset < frame.nextOffset) break;
-  }
-  return payload;
-}
-
-/** Takes a frame whole where all of it is wanted, without a look at its records; else the records that are wanted. */
-function takeFrame(
-  frame: Frame,
-  plan: Plan,
-  progress: Progress,
-  room: number,
-): { pieces: Uint8Array[]; bytes: number } {
-  const { untilOffset, keyPrefix } = plan;
-  const all =
-    frame.firstOffset === progress.offset &&
-    keyPrefix.length === 0 &&
-    frame.recordCount <= progress.remaining &&
-    (untilOffset === undefined || frame.nextOffset <= untilOffset);
-  if (all && frame.payload.length <= room) {
-    progress.offset = frame.nextOffset;
-    progress.remaining -= frame.recordCount;
-    return { pieces: frame.payload.length > 0 ? [frame.payload] : [], bytes: frame.payload.length };
-  }
-  // What would have to be cut only because others came first begins the next response.
-  if (all && room < responseBytesMax) return { pieces: [], bytes: 0 };
-  const selected = selectRecords(frame.payload, frame.firstOffset, {
-    fromOffset: progress.offset,
-    untilOffset,
-    bytesMax: room,
-    alwaysOne: room === responseBytesMax,
-    countMax: progress.remaining,
-    keyPrefix,
-  });
-  progress.offset = selected.nextOffset;
-  progress.remaining -= selected.count;
-  return selected;
-}
 
 function deliveryOf(
   view: StreamView,
