@@ -494,3 +494,26 @@ test("election - following ends when it is aborted", async (t) => {
   await following;
   t.deepEqual(seen, ["leader"]);
 });
+
+test("election - a leader whose lease came back behind another's claim gives way", async (t) => {
+  const cluster = createCluster(t);
+  const { acquireLease } = cluster.store;
+  let leaseId = "";
+  cluster.store.acquireLease = (name, id, seconds) => {
+    leaseId = id;
+    return acquireLease(name, id, seconds);
+  };
+  const { election } = await cluster.start("a");
+  await untilLeads(cluster, election);
+  // What a standby does that was told that the leader is gone; and a late attempt of the leader's first acquire.
+  const { etag, metadata } = (await cluster.store.properties(controlName))!;
+  await cluster.store.breakLease(controlName, etag);
+  await cluster.store.setMetadata(controlName, { ...metadata, epoch: "2", node: "b", endpoint: "b:50051" }, etag);
+  await cluster.store.acquireLease(controlName, leaseId, 15);
+
+  await cluster.clock.advance(5001);
+
+  t.is(election.role, "standby");
+  await untilLeads(cluster, election);
+  t.is(election.epoch, 3);
+});

@@ -155,6 +155,20 @@ test("failover - resigning resolves when the lease is given back, and does nothi
   t.true(await resigning);
 });
 
+test("failover - a node that resigned for good never leads again, and sees who does", async (t) => {
+  const { cluster, nodes } = await startCluster(t, ["a", "b"]);
+  await nodes[0]!.election.resign("a test wants it", "b", true);
+  await cluster.clock.advance(200);
+  t.is(nodes[0]!.election.leader?.nodeId, "b");
+  nodes[1]!.kill();
+  await cluster.clock.advance(minute);
+  t.is(nodes[0]!.election.role, "standby");
+  const c = await cluster.start("c");
+  await cluster.clock.advance(200);
+  t.is(c.election.role, "leader");
+  t.is(nodes[0]!.election.leader?.nodeId, "c");
+});
+
 test("failover - a leader whose lease ran out says so, and a standby need not find out by polling", async (t) => {
   const { cluster, nodes } = await startCluster(t, ["a", "b"]);
   for (const call of ["renewLease", "releaseLease", "properties"] as const) nodes[0]!.faults.set(call, unreachable);
