@@ -3,7 +3,7 @@ import { systemClock } from "../../src/clock.ts";
 import { readControl } from "../../src/leader/control.ts";
 import { createFenceWitness } from "./create-fence-witness.ts";
 import type { FenceWitness } from "./create-fence-witness.ts";
-import { createNodeLink } from "./create-node-link.ts";
+import { createNodeLink, watchOwnPorts } from "./create-node-link.ts";
 import type { NodeLink } from "./create-node-link.ts";
 import type { Scope } from "./create-scope.ts";
 import { createStorageLink } from "./create-storage-link.ts";
@@ -76,12 +76,13 @@ export async function createNodeCluster(scope: Scope, options: ClusterOptions): 
   const { random } = options;
   const azurite = await startAzuriteProcess(scope);
   const witness = createFenceWitness();
+  const clientPorts = watchOwnPorts(scope);
   const nodes: ClusterNode[] = [];
   for (let i = 0; i < options.nodeCount; i++) {
     const repeatPercent = options.repeatPercent ?? 1;
     const storage = await createStorageLink(scope, { target: azurite.endpoint, witness, random, repeatPercent });
     const [port, peerPort] = [await findFreePort(), await findFreePort()];
-    const peers = createNodeLink(scope, peerPort, port);
+    const peers = createNodeLink(scope, peerPort, port, clientPorts);
     nodes.push(createNode(scope, String.fromCharCode(97 + i), port, peers, storage, options.settings ?? []));
   }
   const store = await openAzurite(scope, azurite.endpoint);

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { connect, createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import type { Scope } from "./create-scope.ts";
@@ -6,7 +7,8 @@ import type { Scope } from "./create-scope.ts";
  * How the network to a node is.
  *
  * - `open`: everything passes.
- * - `held`: connections stay and can be made, but nothing passes until it is open again: what a cut cable looks like.
+ * - `held`: connections stay and can be made, but nothing passes between nodes until it is open again: what a cut cable
+ *   looks like. Clients in this process are not touched: they go by the same address, but another way.
  * - `down`: connections are reset and refused: what a host looks like whose process is gone.
  */
 export type LinkState = "open" | "held" | "down";
@@ -23,8 +25,32 @@ interface Connection {
   far: Socket | undefined;
 }
 
-/** Makes a network in front of `targetPort` that listens on `port`, until `scope` ends. It is `down` at first. */
-export function createNodeLink(scope: Scope, port: number, targetPort: number): NodeLink {
+/** The ports that connections of this process come from, until `scope` ends. */
+export function watchOwnPorts(scope: Scope): ReadonlySet<number> {
+  const ports = new Set<number>();
+  function onSocket(message: unknown): void {
+    const { socket } = message as { socket: Socket };
+    socket.once("connect", () => {
+      const port = socket.localPort!;
+      ports.add(port);
+      socket.once("close", () => ports.delete(port));
+    });
+  }
+  subscribe("net.client.socket", onSocket);
+  scope.teardown(() => void unsubscribe("net.client.socket", onSocket));
+  return ports;
+}
+
+/**
+ * Makes a network in front of `targetPort` that listens on `port`, until `scope` ends. It is `down` at first. Whoever
+ * comes from a port in `clientPorts` is a client.
+ */
+export function createNodeLink(
+  scope: Scope,
+  port: number,
+  targetPort: number,
+  clientPorts: ReadonlySet<number>,
+): NodeLink {
   const connections = new Set<Connection>();
   let state: LinkState = "down";
   let server: Server | undefined;
@@ -33,7 +59,14 @@ export function createNodeLink(scope: Scope, port: number, targetPort: number): 
     const connection: Connection = { near, far: undefined };
     connections.add(connection);
     watch(connection, near);
-    if (state === "open") pass(connection);
+    // Its other end may have to hear first that it is connected.
+    setImmediate(() => {
+      if (connections.has(connection) && (state === "open" || isClient(connection))) pass(connection);
+    });
+  }
+
+  function isClient({ near }: Connection): boolean {
+    return clientPorts.has(near.remotePort ?? 0);
   }
 
   function pass(connection: Connection): void {
@@ -90,7 +123,7 @@ export function createNodeLink(scope: Scope, port: number, targetPort: number): 
       else if (server === undefined) await listen();
       for (const connection of connections) {
         if (next === "open") pass(connection);
-        else hold(connection);
+        else if (!isClient(connection)) hold(connection);
       }
     },
   };

@@ -20,6 +20,8 @@ export interface StorageLink {
   readonly endpoint: string;
   /** How many requests came so far. */
   readonly requestCount: number;
+  /** How many writes are held now. */
+  readonly heldWriteCount: number;
   set(state: StorageLinkState): void;
 }
 
@@ -48,14 +50,18 @@ export async function createStorageLink(scope: Scope, options: StorageLinkOption
   const sockets = new Set<Socket>();
   const held: (() => void)[] = [];
   const repeats = new Set<NodeJS.Timeout>();
-  const link: { state: StorageLinkState; requestCount: number } = { state: "open", requestCount: 0 };
+  const link: { state: StorageLinkState; requestCount: number; heldWriteCount: number } = {
+    state: "open",
+    requestCount: 0,
+    heldWriteCount: 0,
+  };
 
   async function handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     link.requestCount++;
     if (isCut()) return void request.socket.resetAndDestroy();
     // A node that was killed may have sent half of it.
     const body = await buffer(request);
-    await untilReleased();
+    await untilReleased(isWrite(request));
     const answer = await forward(options, agent, request, body);
     if (isWrite(request) && random() * 100 < repeatPercent) repeatLater(request, body);
     if (link.state === "deaf" || isCut()) return void request.socket.resetAndDestroy();
@@ -65,8 +71,11 @@ export async function createStorageLink(scope: Scope, options: StorageLinkOption
 
   const isCut = () => link.state === "cut";
 
-  async function untilReleased(): Promise<void> {
-    if (link.state === "held") await new Promise<void>((resolve) => void held.push(resolve));
+  async function untilReleased(write: boolean): Promise<void> {
+    if (link.state !== "held") return;
+    link.heldWriteCount += Number(write);
+    await new Promise<void>((resolve) => void held.push(resolve));
+    link.heldWriteCount -= Number(write);
   }
 
   function repeatLater(request: http.IncomingMessage, body: Buffer): void {
@@ -96,6 +105,9 @@ export async function createStorageLink(scope: Scope, options: StorageLinkOption
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get requestCount() {
       return link.requestCount;
+    },
+    get heldWriteCount() {
+      return link.heldWriteCount;
     },
     set(next) {
       link.state = next;

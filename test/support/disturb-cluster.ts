@@ -1,11 +1,8 @@
 /** What can happen to a cluster. Each disturbance ends when the cluster is whole again and publishes go on. */
-import { ClusterService } from "../../gen/messagevault/v1/cluster_pb.ts";
-import { callUnary } from "../../src/client/call.ts";
-import { createEndpoints } from "../../src/client/endpoints.ts";
 import { sleep, systemClock } from "../../src/clock.ts";
-import { silentLog } from "../../src/log.ts";
 import type { ClusterLeader, ClusterNode } from "./create-node-cluster.ts";
 import type { FailoverRun } from "./run-failover.ts";
+import { waitUntil } from "./wait-until.ts";
 
 /** A disturbance that is over. Times are by the monotonic clock. */
 export interface Disturbance {
@@ -42,7 +39,7 @@ export const transferLeadership: Disturb = (run) =>
   disturb(run, async ({ cluster, random }, { node, epoch }) => {
     const others = cluster.nodes.filter((other) => other !== node);
     const successor = others[Math.floor(random() * others.length)]!;
-    await askForTransfer(node, successor);
+    await askForTransfer(run, successor);
     const next = await cluster.waitForLeader(epoch, takeoverMsMax);
     if (next.node !== successor) throw new Error(`${next.node.name} leads instead of ${successor.name}`);
   });
@@ -56,8 +53,7 @@ export function freezeLeader(pastLease: boolean): Disturb {
     disturb(run, async ({ cluster, random }, { node, epoch }) => {
       const frozenAt = systemClock.monotonic();
       node.storage.set("held");
-      // Long enough for a write to be on its way.
-      await wait(5 + random() * 30);
+      await waitUntil(() => node.storage.heldWriteCount > 0, "a write is under way");
       node.freeze();
       try {
         await cluster.waitForLeader(epoch, takeoverMsMax);
@@ -164,12 +160,10 @@ function wait(delayMs: number): Promise<void> {
   return sleep(systemClock, Math.max(0, delayMs));
 }
 
-async function askForTransfer(leader: ClusterNode, successor: ClusterNode): Promise<void> {
-  const endpoints = createEndpoints([leader.endpoint], undefined);
-  const context = { endpoints, clock: systemClock, log: silentLog, retryForMs: 10_000 };
-  try {
-    await callUnary(context, ClusterService.method.transferLeadership, { node: successor.peers.endpoint }, true);
-  } finally {
-    endpoints.close();
-  }
+// A node that came back just now may not watch the leader yet.
+async function askForTransfer({ client }: FailoverRun, successor: ClusterNode): Promise<void> {
+  const knowsIt = async () =>
+    (await client.getCluster()).nodes.some(({ endpoint }) => endpoint === successor.peers.endpoint);
+  while (!(await knowsIt())) await wait(50);
+  await client.transferLeadership(successor.peers.endpoint);
 }
