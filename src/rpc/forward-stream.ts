@@ -175,11 +175,12 @@ function shareRequests(pending: PendingBudget, incoming: AsyncIterable<Buffer>):
 
     async function* take(): AsyncGenerator<Buffer> {
       while (!stopping.signal.aborted) {
-        if (held) await pending.waitForRoom(stopping.signal);
         const result = await unlessStopped((next ??= iterator.next()));
         if (stopping.signal.aborted || result === undefined) return;
         ended = result.done === true;
         if (result.done === true) return;
+        while (held && pending.exhausted && !stopping.signal.aborted) await pending.waitForRoom(stopping.signal);
+        if (stopping.signal.aborted) return;
         next = undefined;
         leg.unanswered++;
         if (held) pending.take(result.value.length);

@@ -97,10 +97,22 @@ test("endpoints - one that failed is not taken on a mention again, for a while",
   t.is(endpoints.pick().address, standby.endpoint);
   endpoints.moveOn(endpoints.pickLeader(), undefined);
   endpoints.mention(proxy.endpoint);
+  // By when somebody else has connected who began later, it would have been as well.
+  const others = createEndpoints([standby.endpoint], undefined, clock);
+  t.teardown(() => others.close());
+  others.mention(proxy.endpoint);
+  await waitUntil(() => others.pickLeader().address === proxy.endpoint, "another client is connected");
   t.false(goesToLeader());
   await clock.advance(30_000);
   endpoints.mention(proxy.endpoint);
   await waitUntil(goesToLeader, "the leader is connected again");
+});
+
+test("endpoints - one that was only mentioned is not gone to before it is connected", (t) => {
+  const endpoints = createEndpoints(["a:1"], undefined, systemClock);
+  t.teardown(() => endpoints.close());
+  endpoints.mention("127.0.0.1:1");
+  t.is(endpoints.pickLeader().address, "a:1");
 });
 
 test("endpoints - a leader that a refusal named is gone to at once, and reads stay where they are", (t) => {

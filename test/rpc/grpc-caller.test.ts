@@ -64,10 +64,12 @@ test("grpc caller unary - the other node's status comes back as the error that i
 test("grpc caller unary - a refused connection says that nothing was sent", async (t) => {
   const endpoint = `127.0.0.1:${await findFreePort()}`;
   const caller = createCaller(t);
+  const from = systemClock.monotonic();
   for (let attempt = 0; attempt < 3; attempt++) {
     const error = await t.throwsAsync(caller.unary(endpoint, path, Buffer.alloc(0), { signal: never }));
     t.true(isKind(error, "unavailable"), String(error));
   }
+  t.true(systemClock.monotonic() - from < settings.connectTimeoutMs);
 });
 
 test("grpc caller unary - a node that takes connections and says nothing was sent nothing either", async (t) => {

@@ -196,6 +196,19 @@ test("peer watch - a resignation names the successor, and ends nothing else", as
   t.deepEqual(watch.evidence.value, { kind: "resigned", successor: "b" });
 });
 
+test("peer watch - a leader that resigned and is then gone has resigned all the same", async (t) => {
+  const { clock, watch, view, network, probe } = createPair(t);
+  watch.follow(leaderOf("a", 5));
+  await clock.advance(700);
+  view.lead(undefined, { epoch: 5, successor: "b" });
+  await clock.settle();
+  network.serve("a:50051", undefined);
+  probe.result = "refused";
+  await clock.advance(5000);
+  t.true(probe.count > 0);
+  t.deepEqual(watch.evidence.value, { kind: "resigned", successor: "b" });
+});
+
 test("peer watch - who comes late still hears of the resignation of the epoch that it follows", async (t) => {
   const { clock, watch, view } = createPair(t);
   view.lead(undefined, { epoch: 5, successor: undefined });
