@@ -48,13 +48,19 @@ export const modelRuns: readonly ModelRun[] = [
       "NO_RENEWAL_CHECK",
       "NO_CLAIM_CHECK",
     ],
-    long: [],
+    long: ["NODES=3 FAULTS=1 SUSPICIONS=1 EXPIRIES=0 DEATHS=0", "NODES=2 FAULTS=2 SUSPICIONS=1 EXPIRIES=1 DEATHS=0"],
   }),
   ...family("torn", {
     right: ["FRAMES=5 CRASHES=3"],
     size: "FRAMES=5 CRASHES=3",
     wrong: ["NO_CLEAR", "NO_TAIL_CLEAR", "CUT_COMMIT"],
     long: ["FRAMES=6 CRASHES=4 PAGES=4"],
+  }),
+  ...family("lease", {
+    right: ["NODES=2 LENGTH=3 BREAKS=1"],
+    size: "NODES=2 LENGTH=3 BREAKS=1",
+    wrong: ["COUNT_FROM_ANSWER", "RELEASE_FIRST", "CLOCK_STOPS"],
+    long: ["NODES=2 LENGTH=4 BREAKS=2"],
   }),
 ];
 
