@@ -1,12 +1,15 @@
 /** Every row of the API's table of status codes, reached on a running vault through gRPC, with its details. */
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { Metadata } from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
 import test from "ava";
 import type { ExecutionContext } from "ava";
 import { StreamService } from "../../gen/messagevault/v1/stream_pb.ts";
 import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
 import { azuriteConnectionString } from "../../src/blob/azurite.ts";
 import { methodPath } from "../../src/rpc/handlers.ts";
+import { forwardedByKey } from "../../src/rpc/leader-route.ts";
 import type { CallStatus } from "../support/call-vault.ts";
 import { createCaller, encode, readStatus } from "../support/call-vault.ts";
 import { createAzurite } from "../support/create-azurite.ts";
@@ -188,17 +191,19 @@ test("status - RESOURCE_EXHAUSTED where too much waits to be stored", async (t) 
   }
 });
 
-test("status - UNAVAILABLE of a standby says NOT_STORED and names the leader", async (t) => {
+test("status - UNAVAILABLE of a standby that a call was passed on to says NOT_STORED and names the leader", async (t) => {
   const azurite = await createAzurite(t);
   const leader = await createVault(t, { storage: azurite.setting });
   await createCaller(t, leader).call(publish, { stream: "s", records });
-  const standby = createCaller(t, await createVault(t, { storage: azurite.setting }));
-  const refused = [
-    await standby.fail(publish, { stream: "s", records }),
-    await publishStreamStatus(standby, encode(publish.input, { stream: "s", records })),
-    await standby.fail(createStream, { name: "n" }),
-  ];
-  for (const status of refused) {
+  const { raw } = createCaller(t, await createVault(t, { storage: azurite.setting }));
+  const passedOn = new Metadata();
+  passedOn.set(forwardedByKey, "another node");
+  for (const [method, request] of [
+    [publish, encode(publish.input, { stream: "s", records })],
+    [createStream, encode(createStream.input, { name: "n" })],
+  ] as const) {
+    const error = await t.throwsAsync(raw.unary(methodPath(method), request, {}, passedOn));
+    const status = readStatus(error as unknown as ServiceError);
     t.like(status, { code: "UNAVAILABLE", reason: "NOT_STORED", domain: "messagevault" });
     t.like(status.metadata, { leader: leader.endpoint });
     t.true(status.retryAfterMs! > 0);
