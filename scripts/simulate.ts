@@ -98,7 +98,9 @@ async function main(): Promise<void> {
       done++;
       if (checks.length > 0) {
         failed++;
-        const text = plan.keepGoing ? (what ?? "") : `${explanation}\nagain: npm run simulate -- --seeds 1 --from ${seed}`;
+        const text = plan.keepGoing
+          ? (what ?? "")
+          : `${explanation}\nagain: npm run simulate -- --seeds 1 --from ${seed}`;
         process.stderr.write(`\nseed ${seed} fails: ${text}\n`);
       }
       progress(done, failed);

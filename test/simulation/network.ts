@@ -4,8 +4,7 @@ import type { Probe } from "../../src/leader/probe.ts";
 import type { Host } from "./host.ts";
 import { type Connection, type Links, machineOf } from "./links.ts";
 import { createMailbox } from "./mailbox.ts";
-import { type RpcServer, windowMessages } from "./rpc-server.ts";
-import type { Scheduler } from "./scheduler.ts";
+import { passedOnBy, type RpcServer, windowMessages } from "./rpc-server.ts";
 import type { VaultSource } from "./source.ts";
 
 /** Where processes listen, and how they call each other. */
@@ -45,7 +44,11 @@ interface OpenCall {
 }
 
 /** Makes the network of a simulation. */
-export function createNetwork(source: VaultSource, scheduler: Scheduler, links: Links): Network {
+export function createNetwork(
+  source: VaultSource,
+  links: Links,
+  violate: (check: string, what: string) => void,
+): Network {
   const { VaultError } = source.errors;
   const { fromStatus } = source.fromStatus;
   const listeners = new Map<string, Listener>();
@@ -98,7 +101,7 @@ export function createNetwork(source: VaultSource, scheduler: Scheduler, links: 
   }
 
   function open(caller: Host, link: Link, path: string, options: SimulatedOptions): OpenCall {
-    const { connection, server, host } = link;
+    const { connection, server } = link;
     const { signal, deadlineMs, metadata = {} } = options;
     const inbox = createMailbox<Buffer>();
     let ended = false;
@@ -127,6 +130,9 @@ export function createNetwork(source: VaultSource, scheduler: Scheduler, links: 
       finish(new VaultError("indeterminate", "the connection broke", { resource: path }));
     });
     signal.addEventListener("abort", onAbort, { once: true });
+    if (metadata["messagevault-forwarded-by"] !== undefined && passedOnBy.getStore() !== undefined) {
+      violate("one hop", `${caller.name} passes ${path} on, which was passed on to it`);
+    }
 
     connection.send("caller", () => {
       const toCaller = (run: () => void) => connection.send("server", () => void (ended || run()));
@@ -149,7 +155,6 @@ export function createNetwork(source: VaultSource, scheduler: Scheduler, links: 
       );
     });
     if (signal.aborted) onAbort();
-    void host;
 
     return {
       get ended() {

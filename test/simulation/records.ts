@@ -1,5 +1,5 @@
 /** Records of the simulation: their values are unique, and say their key, so that whoever reads one can tell. */
-import type { Record as VaultRecord } from "../../gen/messagevault/v1/vault_pb.ts";
+import type { Record as VaultRecord } from "../../gen/messagevault/v1/record_pb.ts";
 
 /** A record to publish. */
 export interface NewRecord {

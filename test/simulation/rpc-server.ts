@@ -1,4 +1,5 @@
 /** A process that answers calls, as the vault's gRPC server does: the same handlers, with the same statuses. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { CallContext, HandlerTable } from "../../src/rpc/handlers.ts";
 import type { RpcStatus } from "../../src/rpc/status.ts";
 import type { Host } from "./host.ts";
@@ -40,6 +41,9 @@ export interface RpcServer {
   /** Takes no more calls, ends streaming ones; resolves when all have ended, or after `graceMs`. */
   drain(graceMs: number): Promise<void>;
 }
+
+/** In what follows from a call that another node has passed on: that node's id. Such a call must not be passed on again. */
+export const passedOnBy = new AsyncLocalStorage<string | undefined>();
 
 /** How many messages may be under way in one direction of a call. */
 export const windowMessages = 4;
@@ -104,7 +108,7 @@ export function createRpcServer(
     },
     accept(incoming, replies) {
       const state = createState();
-      void answer(incoming, state, replies);
+      void passedOnBy.run(incoming.metadata["messagevault-forwarded-by"], () => answer(incoming, state, replies));
       return {
         request: (bytes) => state.requests.push(bytes),
         halfClose: () => state.requests.end(),

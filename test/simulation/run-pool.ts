@@ -18,6 +18,9 @@ export interface PoolOptions {
   onAnswer?(answer: SeedAnswer): boolean;
 }
 
+// What a process that crashes leaves behind is never ended, and some of it is kept by Node itself.
+const seedsPerWorkerMax = 60;
+
 /** Runs seeds and resolves to the answers, in the order of the seeds. Rejects where a worker breaks down. */
 export async function runSeeds(options: PoolOptions): Promise<SeedAnswer[]> {
   const { from, count, root = checkoutRoot, explain = false, onAnswer = () => true } = options;
@@ -29,8 +32,11 @@ export async function runSeeds(options: PoolOptions): Promise<SeedAnswer[]> {
     answers.push(answer);
     goOn = onAnswer(answer) && goOn;
   };
-  const workers = Array.from({ length: Math.min(options.workers, count) }, () => runWorker(root, take, note));
-  await Promise.all(workers);
+  const isOver = () => !goOn || next >= from + count;
+  const runWorkers = async () => {
+    while (!isOver()) await runWorker(root, take, note);
+  };
+  await Promise.all(Array.from({ length: Math.min(options.workers, count) }, runWorkers));
   return answers.toSorted((a, b) => a.seed - b.seed);
 }
 
@@ -43,6 +49,7 @@ function runWorker(
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
   let errors = "";
+  let sent = 0;
   let seed: number | undefined;
   worker.stderr?.on("data", (text: Buffer) => {
     errors = `${errors}${text.toString()}`.slice(-4000);
@@ -50,7 +57,7 @@ function runWorker(
   return new Promise((resolve, reject) => {
     worker.on("message", (message: SeedAnswer | "ready") => {
       if (message !== "ready") note(message);
-      const request = take();
+      const request = sent++ < seedsPerWorkerMax ? take() : undefined;
       seed = request?.seed;
       if (request === undefined) worker.disconnect();
       else worker.send(request);

@@ -28,6 +28,6 @@ export async function shrinkFaults(source: VaultSource, failed: RunResult): Prom
     at = 0;
     size = Math.ceil(size / 2);
   }
-  const shortest = await simulate(source, failed.seed, { faults, traceKeptMax: 150 });
+  const shortest = await simulate(source, failed.seed, { faults, traceKeptMax: Infinity });
   return fails(shortest) ? shortest : failed;
 }

@@ -52,6 +52,9 @@ export interface RunOptions {
   readonly traceKeptMax?: number;
 }
 
+// How much of the trace is told of a run that failed.
+const traceLinesMax = 60;
+
 const KiB = 1024;
 const nodes = 3;
 const streams = ["steady", "trimmed", "fleeting"] as const;
@@ -132,8 +135,17 @@ export function describeResult({ seed, violations, faults, trace }: RunResult): 
       ]),
     "faults:",
     ...faults.map((fault) => `  ${describeFault(fault)}`),
-    ...(trace.length === 0 ? [] : ["trace:", ...trace.map((line) => `  ${line.trimEnd()}`)]),
+    ...(trace.length === 0 ? [] : ["trace:", ...traceAround(trace, violations).map((line) => `  ${line.trimEnd()}`)]),
   ].join("\n");
+}
+
+/** The lines of the trace up to the violation: where it is of a history, up to the answers that it is about. */
+function traceAround(trace: readonly string[], violations: readonly Violation[]): readonly string[] {
+  const around = violations[0]?.around ?? [];
+  const until = Math.max(...around.map(({ calledAt, endedAt }) => endedAt ?? calledAt));
+  const isAtOnce = trace.some((line) => line.includes(" violation "));
+  const end = isAtOnce ? trace.length : trace.findLastIndex((line) => Number.parseFloat(line) <= until) + 1;
+  return trace.slice(Math.max(0, end - traceLinesMax), end);
 }
 
 /** Everything is small, so that segments roll, caches evict and limits are reached in every run. */
@@ -273,7 +285,7 @@ async function allCaughtUp(clients: Clients, wait: (ms: number) => Promise<void>
     for (;;) {
       const found = await lookAtTail(clients.fixed[0]!, subscriber.stream);
       const { incarnation, nextOffset = -1 } = subscriber;
-      if (found?.incarnation === incarnation && nextOffset >= found.nextOffset) break;
+      if (found !== undefined && found.incarnation === incarnation && nextOffset >= found.nextOffset) break;
       await wait(500);
     }
   }

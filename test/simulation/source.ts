@@ -1,16 +1,23 @@
 /** The vault's code as a simulation runs it: the checkout's own, or a copy of it in which one step was left out. */
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import type * as memory from "../../src/blob/memory.ts";
+import type * as config from "../../src/config.ts";
+import type * as errors from "../../src/errors.ts";
+import type * as node from "../../src/node.ts";
+import type * as fromStatus from "../../src/rpc/from-status.ts";
+import type * as status from "../../src/rpc/status.ts";
+import type * as verify from "../../src/stream/verify.ts";
 
-/** The modules that a simulation uses itself, of one copy of the code: errors are compared by their class. */
+/** The modules that a simulation uses itself, all of one copy of the code: errors are known by their class. */
 export interface VaultSource {
-  readonly errors: typeof import("../../src/errors.ts");
-  readonly memory: typeof import("../../src/blob/memory.ts");
-  readonly verify: typeof import("../../src/stream/verify.ts");
-  readonly config: typeof import("../../src/config.ts");
-  readonly node: typeof import("../../src/node.ts");
-  readonly status: typeof import("../../src/rpc/status.ts");
-  readonly fromStatus: typeof import("../../src/rpc/from-status.ts");
+  readonly errors: typeof errors;
+  readonly memory: typeof memory;
+  readonly verify: typeof verify;
+  readonly config: typeof config;
+  readonly node: typeof node;
+  readonly status: typeof status;
+  readonly fromStatus: typeof fromStatus;
 }
 
 /** Where the checkout is. */
@@ -19,14 +26,13 @@ export const checkoutRoot = resolve(import.meta.dirname, "../..");
 /** Loads the code under `root`. */
 export async function loadSource(root: string): Promise<VaultSource> {
   const load = (path: string): Promise<unknown> => import(pathToFileURL(join(root, "src", path)).href);
-  const [errors, memory, verify, config, node, status, fromStatus] = await Promise.all([
-    load("errors.ts"),
-    load("blob/memory.ts"),
-    load("stream/verify.ts"),
-    load("config.ts"),
-    load("node.ts"),
-    load("rpc/status.ts"),
-    load("rpc/from-status.ts"),
-  ]);
-  return { errors, memory, verify, config, node, status, fromStatus } as VaultSource;
+  return {
+    errors: await load("errors.ts"),
+    memory: await load("blob/memory.ts"),
+    verify: await load("stream/verify.ts"),
+    config: await load("config.ts"),
+    node: await load("node.ts"),
+    status: await load("rpc/status.ts"),
+    fromStatus: await load("rpc/from-status.ts"),
+  } as VaultSource;
 }

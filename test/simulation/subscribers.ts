@@ -2,13 +2,15 @@
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type SubscribeRequestSchema, VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
-import type { Record as VaultRecord, SubscribeResponse } from "../../gen/messagevault/v1/vault_pb.ts";
+import type { Record as VaultRecord } from "../../gen/messagevault/v1/record_pb.ts";
+import type { SubscribeResponse } from "../../gen/messagevault/v1/vault_pb.ts";
 import type { VaultError } from "../../src/errors.ts";
 import type { Client } from "./client.ts";
 import { worldStart } from "./host.ts";
 import { valueOf } from "./records.ts";
 
-type Request = MessageInitShape<typeof SubscribeRequestSchema>;
+type Request = Exclude<MessageInitShape<typeof SubscribeRequestSchema>, { $typeName: string }>;
+type Start = NonNullable<Request["start"]>;
 
 /** How far a subscription has come: what the final check compares with what is there. */
 export interface Subscriber {
@@ -46,7 +48,7 @@ export function createSubscriber(client: Client, stream: string, keyPrefix: stri
 export async function follow(client: Client, subscriber: Subscriber, stop: AbortSignal): Promise<void> {
   while (!stop.aborted) {
     const { nextOffset, incarnation, stream } = subscriber;
-    const start: Request["start"] =
+    const start: Start =
       nextOffset === undefined ? { case: "earliest", value: {} } : { case: "offset", value: BigInt(nextOffset) };
     const ended = await consume(client, subscriber, { stream, incarnation: incarnation ?? "", start }, stop);
     if (stop.aborted) return;
@@ -60,9 +62,8 @@ export async function follow(client: Client, subscriber: Subscriber, stop: Abort
 /** Decides where to go on after a status. */
 function restart(client: Client, subscriber: Subscriber, error: VaultError): void {
   const { nextOffset } = subscriber;
-  const told = error.detail.found?.["nextOffset"];
-  const stands = error.kind !== "outOfRange" && error.kind !== "conflict";
-  if (stands && told !== undefined && nextOffset !== undefined && Number(told) < nextOffset) {
+  const told = error.kind === "outOfRange" ? undefined : error.detail.found?.["nextOffset"];
+  if (told !== undefined && nextOffset !== undefined && Number(told) !== nextOffset) {
     client.violate("next offset", `${client.name}: goes on at ${told}, but got all before ${nextOffset}`);
   }
   if (error.kind === "outOfRange") {
@@ -194,7 +195,7 @@ export async function readToTail(client: Client, stream: string, from: ReadStart
   const subscriber = createSubscriber(client, stream, "");
   const calledAt = client.now;
   const since = worldTime(client) - Math.floor(20_000 * client.random());
-  const starts: Record<ReadStart, Request["start"]> = {
+  const starts: Record<ReadStart, Start> = {
     earliest: { case: "earliest", value: {} },
     latest: { case: "latest", value: {} },
     last: { case: "last", value: BigInt(1 + Math.floor(8 * client.random())) },

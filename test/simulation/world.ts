@@ -73,7 +73,7 @@ export function createWorld(options: WorldOptions): World {
     id: () => "",
   });
   const links = createLinks(scheduler, random("links"), trace);
-  const network = createNetwork(source, scheduler, links);
+  const network = createNetwork(source, links, violate);
   const weather = fairWeather();
   const witness = createWitness(violate);
   const endpoints = Array.from({ length: options.nodes }, (_, at) => `n${at}:50051`);

@@ -1,0 +1,213 @@
+/**
+ * Deliberate defects: each leaves out one thing that the design needs. A copy of the code is made with the defect in it,
+ * and the simulation must find it. There is no switch in the code itself.
+ */
+
+/** A change of a source file: `find` must stand in it exactly once. */
+export interface Edit {
+  /** Below `src/`. */
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** A defect. */
+export interface Defect {
+  readonly name: string;
+  readonly edits: readonly Edit[];
+}
+
+function defect(name: string, file: string, find: string, replace: string): Defect {
+  return { name, edits: [{ file, find, replace }] };
+}
+
+/** All defects. */
+export const defects: readonly Defect[] = [
+  defect(
+    "the end is read before the fence is raised",
+    "stream/open-log.ts",
+    `  const raised = await raise(opening, fence, last);
+  if (raised === undefined) return undefined;
+  const recovered = await readEnd(opening, segments);`,
+    `  const recovered = await readEnd(opening, segments);
+  const raised = await raise(opening, fence, last);
+  if (raised === undefined) return undefined;`,
+  ),
+  defect(
+    "writes carry no If-Match",
+    "blob/memory.ts",
+    `      checkConditions(name, blob, ifMatch, fence.epoch);
+      checkCapacity(bytes.length);`,
+    `      checkConditions(name, blob, undefined, fence.epoch);
+      checkCapacity(bytes.length);`,
+  ),
+  defect(
+    "the fence is raised without changing the version",
+    "blob/memory.ts",
+    "      return { etag: changed(blob), sequenceNumber: blob.sequenceNumber };",
+    "      return { etag: blob.etag, sequenceNumber: blob.sequenceNumber };",
+  ),
+  defect(
+    "the fence is not raised at all",
+    "blob/memory.ts",
+    "      blob.sequenceNumber = Math.max(blob.sequenceNumber, fence.epoch);\n      return { etag: changed(blob), sequenceNumber: blob.sequenceNumber };",
+    "      return { etag: blob.etag, sequenceNumber: fence.epoch };",
+  ),
+  defect(
+    "acknowledged before the write",
+    "stream/group-commit.ts",
+    "      if (group.commit !== undefined) await this.write(log, group.commit);",
+    "      for (const member of group.members) this.answer(member);\n      if (group.commit !== undefined) await this.write(log, group.commit);",
+  ),
+  defect(
+    "a write that failed is sent again with a fresh version",
+    "segment/writer.ts",
+    "    this.etag = await store.writePages(blob, commit.writePosition, commit.bytes, this.etag, fence);",
+    `    this.etag = await store.writePages(blob, commit.writePosition, commit.bytes, this.etag, fence).catch(async () => {
+      const { etag } = (await store.properties(blob))!;
+      return store.writePages(blob, commit.writePosition, commit.bytes, etag, fence);
+    });`,
+  ),
+  defect(
+    "what is torn behind the end is not cleared",
+    "stream/open-log.ts",
+    "  if (recovered.dirty) {",
+    "  if (recovered.dirty && recovered.endPosition < 0) {",
+  ),
+  {
+    name: "the next segment is created before the seal",
+    edits: [
+      {
+        file: "stream/stream-log.ts",
+        find: "    const last = await this.seal(false);\n    const created = await createNextSegment(this.engine, this.fence, this.prefix, this.next, settings);",
+        replace:
+          "    const created = await createNextSegment(this.engine, this.fence, this.prefix, this.next, settings);\n    const last = await this.seal(false);",
+      },
+    ],
+  },
+  defect(
+    "no claim between breaking the lease and taking it",
+    "leader/stand.ts",
+    "  const claimed = await claimEpoch(store, clock, found, self, claim);\n  if (claimed === undefined) return undefined;",
+    "  const claimed = { ...found, epoch: found.epoch + 1, claimant: self };\n  void claim;",
+  ),
+  defect(
+    "a claim takes the epoch that is there",
+    "leader/control.ts",
+    "    epoch: Math.max(found.epoch, above) + 1,",
+    "    epoch: Math.max(found.epoch, above, 1),",
+  ),
+  defect(
+    "a stream is deleted without the fence and the seal",
+    "stream/vault.ts",
+    "      await sealForEver(stream);\n",
+    "      void sealForEver;\n",
+  ),
+  defect(
+    "a refusal is answered before what it was judged against is durable",
+    "stream/group-commit.ts",
+    "      if (group.commit !== undefined) await this.write(log, group.commit);",
+    '      for (const { pending, judgement } of group.members) if (judgement.kind === "refused") pending.reject(judgement.error);\n      if (group.commit !== undefined) await this.write(log, group.commit);',
+  ),
+  defect("deduplication is not persisted", "segment/recovery.ts", "  found.producers.recordFrame(frame);\n", ""),
+  defect(
+    "an unknown outcome counts as stored",
+    "stream/group-commit.ts",
+    '      const stored = judgement.kind === "accepted" && judgement.result.nextOffset <= reopened.nextOffset;',
+    '      const stored = judgement.kind === "accepted";',
+  ),
+  defect(
+    "an unknown outcome counts as not stored",
+    "stream/group-commit.ts",
+    '      const stored = judgement.kind === "accepted" && judgement.result.nextOffset <= reopened.nextOffset;',
+    "      const stored = false;",
+  ),
+  defect(
+    "expected offsets are judged against what is acknowledged, not against what is before them in the commit",
+    "stream/judge.ts",
+    "  if (expectedOffset !== undefined && expectedOffset !== nextOffset) {",
+    "  if (expectedOffset !== undefined && expectedOffset !== log.nextOffset) {",
+  ),
+  defect(
+    "the tail's frames are cut off by one",
+    "stream/tail-cache.ts",
+    "    return frames?.slice(frames.findIndex((frame) => frame.nextOffset > offset));",
+    "    return frames?.slice(Math.min(frames.length - 1, frames.findIndex((frame) => frame.nextOffset > offset) + 1));",
+  ),
+  defect(
+    "a filter skips the seam between storage and tail",
+    "stream/subscription.ts",
+    "  if (more && heartbeat) await clock.turn();",
+    "  if (more && heartbeat) {\n    await clock.turn();\n    progress.offset = view.nextOffset;\n  }",
+  ),
+  defect(
+    "a subscription's status names what was read, not what was sent",
+    "rpc/vault-service.ts",
+    "      nextOffset = delivery.nextOffset;",
+    "      nextOffset = delivery.tailOffset;",
+  ),
+  defect(
+    "a subscription ends where the node's role changes",
+    "stream/subscription.ts",
+    "        if (next === undefined) return;",
+    "        if (next !== undefined) source.giveBack(next);\n        return;",
+  ),
+  defect(
+    "segments are deleted before the start has moved in the metadata",
+    "stream/vault.ts",
+    `    await stream.changeMetadata((metadata) => withStart(metadata, offset));
+    await removeTrimmed(this.engine, stream);`,
+    `    await removeTrimmed(this.engine, new Proxy(stream, {
+      get: (target, name) => {
+        if (name === "startOffset") return offset;
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    }));
+    await stream.changeMetadata((metadata) => withStart(metadata, offset));`,
+  ),
+  defect(
+    "a call that was passed on is passed on again",
+    "rpc/forwarding.ts",
+    `  const { cluster, pending } = forwarder;
+  if (context.metadata.get(forwardedByKey) !== undefined) {`,
+    `  const { cluster, pending } = forwarder;
+  if (context.metadata.get(forwardedByKey) === "nobody") {`,
+  ),
+  defect(
+    "a leader trusts its memory for the tail",
+    "stream/stream.ts",
+    "    return this.tailChecks.ask();",
+    "    return this.tailChecks === undefined ? Promise.reject(new Error()) : Promise.resolve();",
+  ),
+  defect(
+    "timestamps follow the clock wherever it goes",
+    "stream/stream-log.ts",
+    "Math.max(this.engine.clock.now(), this.timestamp)",
+    "this.engine.clock.now()",
+  ),
+  defect(
+    "the budget of pending bytes is not given back after a failure",
+    "stream/group-commit.ts",
+    "    for (const pending of failed) {\n      this.target.pending.giveBack(pending.command.batch.storedBytes);",
+    "    for (const pending of failed) {",
+  ),
+  defect(
+    "a followed stream's timer is left behind when it ends",
+    "stream/followed-stream.ts",
+    "    if (this.ended || (this.fed && !this.failing)) return;",
+    "    if (this.fed && !this.failing) return;",
+  ),
+  defect(
+    "a follower takes any valid frame, whatever it follows",
+    "stream/followed-log.ts",
+    "      if (frame === undefined || !follows(frame, state)) break;",
+    "      if (frame === undefined || (frame.position < 0 && !follows(frame, state))) break;",
+  ),
+  defect(
+    "a standby answers for the tail from what it has seen",
+    "stream/followed-stream.ts",
+    "    this.wholeWanted = true;\n    await this.reads.ask();",
+    "    this.wholeWanted = true;",
+  ),
+];
