@@ -204,17 +204,18 @@ export class FollowedStream implements StreamView {
   private async read(): Promise<void> {
     if (this.ended) return;
     const whole = this.wholeWanted || !this.fed;
-    const withMetadata = this.wholeWanted;
+    const wanted = this.wholeWanted;
     this.wholeWanted = false;
     const startedAt = this.engine.clock.now();
     try {
-      if (withMetadata) await this.readMetadata();
+      // Of a trim or a deletion the leader tells, too.
+      if (whole) await this.readMetadata();
       await this.readOn(whole);
       if (whole) this.wholeReadAt = startedAt;
       this.failing = false;
     } catch (error) {
       this.failing = true;
-      this.wholeWanted ||= withMetadata;
+      this.wholeWanted ||= wanted;
       throw error;
     } finally {
       this.schedule();

@@ -70,6 +70,74 @@ test("roles - a node that begins to lead goes on with what it follows, and stora
   await Promise.all(readings);
 });
 
+test("roles - what was read when the view moved, and was not delivered, is read again", async (t) => {
+  const { nodes, lead, clock } = createNodes(t, 2);
+  const [first, second] = [nodes[0]!, nodes[1]!];
+  lead(first);
+  await publish(first.vault, "s", ["a", "b"]);
+  const held = createHeldCall();
+  first.faulty.set("properties", held.fault);
+  const reading = Array.fromAsync(follow(first.vault, "s", { end: { at: "count", count: 3n } }));
+  await clock.settle();
+  t.true(held.waiting, "the tail is looked for before it is told");
+  lead(second);
+  await clock.settle();
+  held.release();
+  await publish(second.vault, "s", ["c"]);
+  const records = (await drive(clock, reading)).flatMap((response) => response.records);
+  t.deepEqual(
+    records.map((record) => record.offset),
+    [0n, 1n, 2n],
+  );
+});
+
+test("roles - readers of what is published to do not stand in line behind other streams", async (t) => {
+  const { nodes, lead, depose, clock } = createNodes(t, 2, { settings: { followPollMs: 1_000_000 } });
+  const [first, second] = [nodes[0]!, nodes[1]!];
+  lead(first);
+  const names = Array.from({ length: 9 }, (_, i) => `s${i}`);
+  for (const name of names) await publish(first.vault, name, ["a"]);
+  const abort = new AbortController();
+  const seen = new Map<string, number>();
+  const readings = names.map(async (name) => {
+    for await (const { records } of follow(second.vault, name, {}, abort.signal)) {
+      seen.set(name, (seen.get(name) ?? 0) + records.length);
+    }
+  });
+  await clock.settle();
+  depose();
+  const held = createHeldCall();
+  const last = "streams/s8/";
+  second.faulty.set("raiseFence", (forward, args) => {
+    return String(args[0]).startsWith(last) ? forward() : held.fault(forward, args);
+  });
+  lead(second);
+  await clock.settle();
+  t.true(held.waiting);
+  await publish(second.vault, "s8", ["b"]);
+  await clock.settle();
+  t.is(seen.get("s8"), 2);
+  held.release();
+  await clock.settle();
+  abort.abort();
+  await Promise.all(readings);
+});
+
+test("roles - a node that leads anew without a break reads what another stored in between", async (t) => {
+  const { nodes, lead, usurp, clock } = createNodes(t, 2);
+  const [first, second] = [nodes[0]!, nodes[1]!];
+  lead(first);
+  await publish(first.vault, "s", ["a"]);
+  const reading = readValues(first.vault, "s", { end: { at: "count", count: 2n } });
+  await clock.settle();
+  usurp(second);
+  await publish(second.vault, "s", ["b"]);
+  second.leadership.depose();
+  second.vault.abandon();
+  lead(first);
+  t.deepEqual(await drive(clock, reading), ["a", "b"]);
+});
+
 test("roles - a stream is followed on while it cannot be opened to write", async (t) => {
   const { nodes, lead, usurp, tell, clock } = createNodes(t, 2);
   const [first, second] = [nodes[0]!, nodes[1]!];
@@ -177,6 +245,20 @@ test("handing over - what was accepted is answered, what comes then is not store
   lead(second);
   await publish(second.vault, "s", ["e"]);
   t.deepEqual(await readValues(first.vault, "s"), ["a", "b", "c", "d", "e"]);
+});
+
+test("handing over - what waits for its stream to be opened is not stored", async (t) => {
+  const { nodes, lead, clock } = createNodes(t, 1);
+  const leader = nodes[0]!;
+  lead(leader);
+  const held = createHeldCall();
+  leader.faulty.set("get", held.fault);
+  const waiting = publish(leader.vault, "s", ["a"]);
+  await clock.settle();
+  await leader.vault.handOver(2000);
+  held.release();
+  t.like(await t.throwsAsync(waiting), { kind: "unavailable" });
+  t.is(leader.faulty.calls.get("writePages"), undefined);
 });
 
 test("handing over - storage that hangs does not hold it up for longer than the limit, and it can be taken back", async (t) => {

@@ -46,6 +46,9 @@ test("standby - what the leader stores is read at once, and what idles costs no 
   const reading = read(standby.vault, { heartbeatMs: 5000 });
   await clock.settle();
   t.deepEqual(reading.offsets, [0n]);
+  const opened = standby.requests;
+  await clock.advance(60_000);
+  t.is(standby.requests, opened);
   for (let i = 1; i < 20; i++) {
     await publish(leader.vault, "s", someRecords(2, 500, i));
     await clock.settle();
@@ -95,13 +98,14 @@ test("standby - while nobody tells of commits they are looked for", async (t) =>
   const before = standby.requests;
   await clock.advance(100_000);
   const looks = standby.requests - before;
-  t.true(looks >= 80 && looks <= 134, `${looks} looks`);
+  // Each looks at the stream's metadata and at its end.
+  t.true(looks >= 160 && looks <= 268, `${looks} requests`);
   reading.abort();
   await reading.done;
 });
 
 test("standby - what was stored before the leader was heard of is not missed", async (t) => {
-  const { nodes, lead, clock } = createNodes(t, 2, { settings: { followPollMs: 1_000_000 } });
+  const { nodes, lead, feed, clock } = createNodes(t, 2, { settings: { followPollMs: 1_000_000 } });
   const [leader, standby] = [nodes[0]!, nodes[1]!];
   lead(leader, false);
   await publish(leader.vault, "s", ["a"]);
@@ -110,7 +114,7 @@ test("standby - what was stored before the leader was heard of is not missed", a
   await publish(leader.vault, "s", ["b"]);
   await clock.settle();
   t.deepEqual(reading.offsets, [0n]);
-  lead(leader);
+  feed();
   await clock.settle();
   t.deepEqual(reading.offsets, [0n, 1n]);
   reading.abort();
@@ -119,10 +123,12 @@ test("standby - what was stored before the leader was heard of is not missed", a
 
 test("standby - a commit that is told of while its stream is being opened is not missed", async (t) => {
   const { nodes, lead, clock } = createNodes(t, 2);
-  const [leader, standby] = [nodes[0]!, nodes[1]!];
-  lead(leader);
-  await publish(leader.vault, "s", ["a"]);
+  const [standby, leader] = [nodes[0]!, nodes[1]!];
+  lead(standby);
+  await publish(standby.vault, "s", ["a"]);
+  const reading = read(standby.vault);
   await clock.settle();
+  t.deepEqual(reading.offsets, [0n]);
   const held = createHeldCall();
   let holding = true;
   // The answer is on its way while the next commit comes.
@@ -131,16 +137,31 @@ test("standby - a commit that is told of while its stream is being opened is not
     if (holding) await held.fault(async () => undefined, []);
     return answer;
   });
-  const reading = read(standby.vault);
+  lead(leader);
   await clock.settle();
   t.true(held.waiting);
   await publish(leader.vault, "s", ["b"]);
   await clock.settle();
   holding = false;
   held.release();
-  await clock.settle();
-  await clock.settle();
+  for (let turns = 0; turns < 5; turns++) await clock.settle();
   t.deepEqual(reading.offsets, [0n, 1n]);
+  reading.abort();
+  await reading.done;
+});
+
+test("standby - a trim that leaves the segment is told", async (t) => {
+  const { nodes, lead, clock } = createNodes(t, 2);
+  const [leader, standby] = [nodes[0]!, nodes[1]!];
+  lead(leader);
+  await publish(leader.vault, "s", ["a", "b", "c"]);
+  const reading = read(standby.vault);
+  await clock.settle();
+  await leader.vault.trimStream("s", { offset: 2n });
+  await clock.settle();
+  t.deepEqual(await readValues(standby.vault, "s", { end: { at: "count", count: 1n } }), ["c"]);
+  const start = { at: "offset", offset: 1n } as const;
+  t.like(await t.throwsAsync(readValues(standby.vault, "s", { start })), { kind: "outOfRange" });
   reading.abort();
   await reading.done;
 });

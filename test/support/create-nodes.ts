@@ -24,6 +24,8 @@ export interface NodeGroup {
   depose(): void;
   /** Makes a node the leader of the next epoch. Unless `fed` is false the others hear of its commits. */
   lead(node: GroupNode, fed?: boolean): void;
+  /** From now on the others hear of the leader's commits. */
+  feed(): void;
   /** Makes a node the leader, and the one before does not hear of it yet. */
   usurp(node: GroupNode): void;
   /** Tells the one that led before `usurp`. */
@@ -54,8 +56,12 @@ export function createNodes(t: ExecutionContext, count: number, options: EngineO
     leader = node;
     node.leadership.lead(++epoch);
     node.vault.lead();
-    if (!fed) return;
-    for (const other of nodes) if (other !== node) void pass(node.vault, other.vault, feeds.signal);
+    if (fed) feed();
+  }
+
+  function feed(): void {
+    if (leader === undefined) return;
+    for (const other of nodes) if (other !== leader) void pass(leader.vault, other.vault, feeds.signal);
   }
 
   t.teardown(() => feeds.abort());
@@ -74,6 +80,7 @@ export function createNodes(t: ExecutionContext, count: number, options: EngineO
       if (leader !== node) stop(leader);
       begin(node, fed);
     },
+    feed,
     usurp(node) {
       cutFeeds();
       deceived = leader;
