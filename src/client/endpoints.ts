@@ -9,9 +9,10 @@
  * cannot be reached from here; one that failed is not used again for a while.
  */
 import { credentials, Client, connectivityState } from "@grpc/grpc-js";
-import type { ChannelCredentials, ChannelOptions } from "@grpc/grpc-js";
+import type { ChannelOptions } from "@grpc/grpc-js";
 import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
+import { toTlsTarget } from "../rpc/tls-target.ts";
 
 /** How to reach a vault that speaks TLS. */
 export interface TlsOptions {
@@ -90,7 +91,7 @@ export function createEndpoints(
 
   function open(address: string): Endpoint {
     if (closed) throw new VaultError("unavailable", "this client is closed");
-    const channel = channels.get(address) ?? new Client(address, createCredentials(tls), channelOptions);
+    const channel = channels.get(address) ?? createChannel(address, tls);
     channels.set(address, channel);
     return { address, channel };
   }
@@ -145,13 +146,17 @@ export function createEndpoints(
   };
 }
 
-function createCredentials(tls: TlsOptions | undefined): ChannelCredentials {
-  if (tls === undefined) return credentials.createInsecure();
-  return credentials.createSsl(
-    toBuffer(tls.rootCertificates),
-    toBuffer(tls.privateKey),
-    toBuffer(tls.certificateChain),
+function createChannel(address: string, tls: TlsOptions | undefined): Client {
+  if (tls === undefined) return new Client(address, credentials.createInsecure(), channelOptions);
+  const { rootCertificates, privateKey, certificateChain } = tls;
+  const { options, verify } = toTlsTarget(address);
+  const secure = credentials.createSsl(
+    toBuffer(rootCertificates),
+    toBuffer(privateKey),
+    toBuffer(certificateChain),
+    verify,
   );
+  return new Client(address, secure, { ...channelOptions, ...options });
 }
 
 function toBuffer(bytes: Uint8Array | undefined): Buffer | null {

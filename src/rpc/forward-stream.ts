@@ -179,7 +179,10 @@ function shareRequests(pending: PendingBudget, incoming: AsyncIterable<Buffer>):
         if (stopping.signal.aborted || result === undefined) return;
         ended = result.done === true;
         if (result.done === true) return;
-        while (held && pending.exhausted && !stopping.signal.aborted) await pending.waitForRoom(stopping.signal);
+        if (held) {
+          // Many wait at a time, and the first of them may take what there is: so nothing may come between this and that.
+          while (pending.exhausted && !stopping.signal.aborted) await pending.waitForRoom(stopping.signal);
+        }
         if (stopping.signal.aborted) return;
         next = undefined;
         leg.unanswered++;

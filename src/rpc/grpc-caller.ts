@@ -14,6 +14,7 @@ import type { Caller, CallerOptions } from "./caller.ts";
 import { fromClientStatus } from "./from-status.ts";
 import { receiveBytesMax } from "./grpc-server.ts";
 import { statusDetailsKey } from "./status.ts";
+import { toTlsTarget } from "./tls-target.ts";
 
 /** What a caller can be told. */
 export interface GrpcCallerSettings {
@@ -45,12 +46,13 @@ type ReadableCall = grpc.ClientReadableStream<Buffer> | grpc.ClientDuplexStream<
 
 /** Makes a caller. Connections are made when they are first needed, and stay. */
 export function createGrpcCaller(settings: GrpcCallerSettings, clock: Clock): Caller {
-  const credentials =
-    settings.tls === undefined
-      ? grpc.credentials.createInsecure()
-      : grpc.credentials.createSsl(settings.tls.authorities ?? null);
   const options = toChannelOptions(settings);
-  const channels = createChannels(clock, (endpoint) => new grpc.Client(endpoint, credentials, options));
+  const channels = createChannels(clock, (endpoint) => {
+    if (settings.tls === undefined) return new grpc.Client(endpoint, grpc.credentials.createInsecure(), options);
+    const target = toTlsTarget(endpoint);
+    const credentials = grpc.credentials.createSsl(settings.tls.authorities ?? null, null, null, target.verify);
+    return new grpc.Client(endpoint, credentials, { ...options, ...target.options });
+  });
 
   /** Runs a call on a connection that stands. */
   async function* onChannel(
