@@ -44,8 +44,8 @@ interface Entry {
   readonly calledAt: number;
   /** Infinity where it may take effect at any time, or never. */
   readonly endedAt: number;
-  /** Where an append is stored, if that is known. */
-  readonly offset: number | undefined;
+  /** Whether an append may be stored there, by what others saw. */
+  readonly fits: (offset: number) => boolean;
   /** The digest of all records before the end that a read saw; undefined where it did not see all. */
   readonly digest: number | undefined;
 }
@@ -70,60 +70,101 @@ export function extendDigest(digest: number, value: string): number {
   return (high & 0x1fffff) * 2 ** 32 + (low >>> 0);
 }
 
+/** What is known of the log from everybody who saw some of it. */
+interface Known {
+  /** Where each record is that was seen or acknowledged. */
+  readonly offsets: ReadonlyMap<string, number>;
+  readonly taken: ReadonlySet<number>;
+  /** The offset behind the last that anybody told of. */
+  readonly end: number;
+  /** The requests that somebody's refusal showed to be remembered: producer and sequence. */
+  readonly remembered: ReadonlySet<string>;
+  /** Whether somebody read all that is there now. */
+  readonly allRead: boolean;
+}
+
+function learn(operations: readonly HistoryOperation[], firstOffset: number): Known {
+  const offsets = new Map<string, number>();
+  const remembered = new Set<string>();
+  let end = firstOffset;
+  let allRead = false;
+  for (const operation of operations) {
+    if (operation.op === "append") {
+      if (operation.outcome === "ok") {
+        operation.values.forEach((value, i) => offsets.set(value, operation.firstOffset! + i));
+      }
+      end = Math.max(end, operation.foundOffset ?? 0);
+      if (operation.foundSequence !== undefined) remembered.add(`${operation.producer} ${operation.foundSequence}`);
+    } else if (operation.op === "read") {
+      allRead ||= operation.firstOffset <= firstOffset;
+      operation.values.forEach((value, i) => offsets.set(value, operation.firstOffset + i));
+    } else if (operation.op === "delivery") {
+      operation.values.forEach((value, i) => offsets.set(value, operation.offsets[i]!));
+    }
+    if ("nextOffset" in operation) end = Math.max(end, operation.nextOffset);
+  }
+  const taken = new Set(offsets.values());
+  for (const offset of taken) end = Math.max(end, offset + 1);
+  return { offsets, taken, end, remembered, allRead };
+}
+
 /** Leaves out what says nothing, and finds where appends with an unknown outcome are stored, by who has read them. */
 function prepare(operations: readonly HistoryOperation[], firstOffset: number): Entry[] {
-  const seen = new Map<string, number>();
-  let readFrom = Infinity;
-  for (const operation of operations) {
-    if (operation.op === "read") {
-      readFrom = Math.min(readFrom, operation.firstOffset);
-      operation.values.forEach((value, i) => seen.set(value, operation.firstOffset + i));
-    } else if (operation.op === "delivery") {
-      operation.values.forEach((value, i) => seen.set(value, operation.offsets[i]!));
-    }
-  }
+  const known = learn(operations, firstOffset);
   const entries: Entry[] = [];
   let observed = firstOffset;
   for (const operation of operations.toSorted((a, b) => (a.endedAt ?? Infinity) - (b.endedAt ?? Infinity))) {
     if (operation.op === "trim" || operation.op === "delete") continue;
+    const { calledAt, endedAt = Infinity } = operation;
     if (operation.op === "append") {
-      const entry = prepareAppend(operation, seen, readFrom <= firstOffset);
+      const entry = prepareAppend(operation, known);
       if (entry !== undefined) entries.push(entry);
     } else if (operation.op === "delivery") {
       // What was seen shows that the tail was there by then; less than that is known already.
       if (operation.nextOffset <= observed || operation.endedAt === undefined) continue;
       observed = operation.nextOffset;
-      const at = operation.endedAt;
-      entries.push({ operation, calledAt: at, endedAt: at, offset: undefined, digest: undefined });
+      entries.push({ operation, calledAt: endedAt, endedAt, fits: anywhere, digest: undefined });
     } else {
       const whole = operation.op === "read" && operation.firstOffset === firstOffset;
       const digest = whole ? operation.values.reduce(extendDigest, 0) : undefined;
-      const { calledAt, endedAt = Infinity } = operation;
-      entries.push({ operation, calledAt, endedAt, offset: undefined, digest });
+      entries.push({ operation, calledAt, endedAt, fits: anywhere, digest });
     }
   }
   return entries;
 }
 
-function prepareAppend(append: Append, seen: ReadonlyMap<string, number>, allRead: boolean): Entry | undefined {
-  const { calledAt, endedAt = Infinity, outcome, values } = append;
-  if (outcome === "ok") return { operation: append, calledAt, endedAt, offset: append.firstOffset, digest: undefined };
+function anywhere(): boolean {
+  return true;
+}
+
+function prepareAppend(append: Append, known: Known): Entry | undefined {
+  const { calledAt, endedAt = Infinity, outcome, values, producer, sequence } = append;
+  const entry = (fits: Entry["fits"], end = endedAt) => {
+    return { operation: append, calledAt, endedAt: end, fits, digest: undefined };
+  };
+  if (outcome === "ok") return entry((tail) => tail === append.firstOffset);
   if (outcome === "refused") {
     const told = append.foundOffset !== undefined || append.foundSequence !== undefined;
-    return told ? { operation: append, calledAt, endedAt, offset: undefined, digest: undefined } : undefined;
+    return told ? entry(anywhere) : undefined;
   }
-  const at = values.findIndex((value) => seen.has(value));
+  const at = values.findIndex((value) => known.offsets.has(value));
+  if (at >= 0) {
+    const offset = known.offsets.get(values[at]!)! - at;
+    return entry((tail) => tail === offset, Infinity);
+  }
   // Nobody saw it, though everything was read: it never took effect, and need not be tried.
-  if (at < 0 && allRead) return undefined;
-  const offset = at < 0 ? undefined : seen.get(values[at]!)! - at;
-  return { operation: append, calledAt, endedAt: Infinity, offset, digest: undefined };
+  if (known.allRead) return undefined;
+  // Else only where nobody saw another; and behind all that anybody told of nothing depends on it.
+  const isFree = (tail: number) => values.every((_, i) => !known.taken.has(tail + i));
+  const end = known.remembered.has(`${producer} ${sequence}`) ? Infinity : known.end;
+  return entry((tail) => tail + values.length <= end && isFree(tail), Infinity);
 }
 
 /** The state behind an operation; undefined where the log would not have given its answer. */
-function step(state: State, { operation, offset, digest }: Entry): State | undefined {
+function step(state: State, { operation, fits, digest }: Entry): State | undefined {
   switch (operation.op) {
     case "append":
-      return stepAppend(state, operation, offset);
+      return stepAppend(state, operation, fits);
     case "tail":
       return operation.nextOffset === state.tail ? state : undefined;
     case "read":
@@ -136,7 +177,7 @@ function step(state: State, { operation, offset, digest }: Entry): State | undef
   }
 }
 
-function stepAppend(state: State, append: Append, offset: number | undefined): State | undefined {
+function stepAppend(state: State, append: Append, fits: Entry["fits"]): State | undefined {
   const { producer, sequence, expectedOffset, outcome } = append;
   const known = producer === undefined ? undefined : state.producers.get(producer);
   const follows = known === undefined || sequence === known.last + 1;
@@ -146,10 +187,10 @@ function stepAppend(state: State, append: Append, offset: number | undefined): S
     return refused && follows ? state : undefined;
   }
   if (append.duplicate === true) {
-    return known?.requests.get(sequence!) === offset ? state : undefined;
+    return known?.requests.get(sequence!) === append.firstOffset ? state : undefined;
   }
-  const fits = expectedOffset === undefined || expectedOffset === state.tail;
-  if (!fits || !follows || (offset !== undefined && offset !== state.tail)) return undefined;
+  const isExpected = expectedOffset === undefined || expectedOffset === state.tail;
+  if (!isExpected || !follows || !fits(state.tail)) return undefined;
   const tail = state.tail + append.values.length;
   const digest = append.values.reduce(extendDigest, state.digest);
   if (producer === undefined) return { ...state, tail, digest };

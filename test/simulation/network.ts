@@ -104,22 +104,20 @@ export function createNetwork(
     const { connection, server } = link;
     const { signal, deadlineMs, metadata = {} } = options;
     const inbox = createMailbox<Buffer>();
-    let ended = false;
-    let room = windowMessages;
-    let wake = () => {};
+    const state = { ended: false, room: windowMessages, wake: () => {} };
     let remote: ReturnType<RpcServer["accept"]> | undefined;
 
     const finish = (error?: unknown) => {
-      if (ended) return;
-      ended = true;
+      if (state.ended) return;
+      state.ended = true;
       timer?.cancel();
       forget();
       signal.removeEventListener("abort", onAbort);
       inbox.end(error);
-      wake();
+      state.wake();
     };
     const cancel = (reason: unknown) => {
-      if (ended) return;
+      if (state.ended) return;
       connection.send("caller", () => remote?.cancel());
       finish(reason);
     };
@@ -135,7 +133,7 @@ export function createNetwork(
     }
 
     connection.send("caller", () => {
-      const toCaller = (run: () => void) => connection.send("server", () => void (ended || run()));
+      const toCaller = (run: () => void) => connection.send("server", () => void (state.ended || run()));
       const unwatch = connection.onBreak("server", () => remote?.cancel());
       remote = server.accept(
         { path, metadata, deadlineMs, peer: caller.name },
@@ -148,8 +146,8 @@ export function createNetwork(
           },
           taken: () =>
             toCaller(() => {
-              room++;
-              wake();
+              state.room++;
+              state.wake();
             }),
         },
       );
@@ -158,10 +156,10 @@ export function createNetwork(
 
     return {
       get ended() {
-        return ended;
+        return state.ended;
       },
       send(bytes) {
-        room--;
+        state.room--;
         const copy = Buffer.from(bytes);
         connection.send("caller", () => remote?.request(copy));
       },
@@ -169,7 +167,7 @@ export function createNetwork(
       cancel,
       responses: () => inbox.values(() => connection.send("caller", () => remote?.credit())),
       async room() {
-        while (room <= 0 && !ended) await new Promise<void>((resolve) => (wake = resolve));
+        while (state.room <= 0 && !state.ended) await new Promise<void>((resolve) => (state.wake = resolve));
       },
     };
   }

@@ -76,7 +76,6 @@ export async function simulate(source: VaultSource, seed: number, options: RunOp
     violations.push({ check, what, around: history.slice(-6) });
     failed = true;
   };
-  let operator: Client | undefined;
   const world = createWorld({
     source,
     seed,
@@ -84,7 +83,7 @@ export async function simulate(source: VaultSource, seed: number, options: RunOp
     config: simulatedConfig(source, seed),
     traceKeptMax: options.traceKeptMax ?? 0,
     violate,
-    transfer: (to) => void (operator === undefined || transfer(operator, to ?? "")),
+    transfer: (to) => void transfer(clients.operator, to ?? ""),
   });
   const shared: ClientWorld = {
     source,
@@ -96,7 +95,6 @@ export async function simulate(source: VaultSource, seed: number, options: RunOp
   };
   const faults = options.faults ?? planFaults(world.random("faults"), nodes);
   const clients = createClients(world, shared);
-  operator = clients.operator;
   let done = false;
   const script = runScript(world, clients, faults, stopping, () => failed).then(
     () => (done = true),
