@@ -12,7 +12,7 @@ import { createRpcServer } from "../support/create-rpc-server.ts";
 import { findFreePort } from "../support/find-free-port.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const settings = { connectTimeoutMs: 2000, keepaliveMs: 20_000, keepaliveTimeoutMs: 10_000 };
+const settings = { connectTimeoutMs: 10_000, keepaliveMs: 20_000, keepaliveTimeoutMs: 10_000 };
 const never = new AbortController().signal;
 const path = "/test.Test/Method";
 

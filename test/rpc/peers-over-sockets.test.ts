@@ -21,7 +21,7 @@ import { waitUntil } from "../support/wait-until.ts";
 
 const publish = methodPath(VaultService.method.publish);
 const publishStream = methodPath(VaultService.method.publishStream);
-const connection = { connectTimeoutMs: 1000, keepaliveMs: 20_000, keepaliveTimeoutMs: 10_000 };
+const connection = { connectTimeoutMs: 10_000, keepaliveMs: 20_000, keepaliveTimeoutMs: 10_000 };
 const settings = { peerHeartbeatMs: 50, suspicionMs: 1000 };
 const noEnds = { async *follow() {} };
 

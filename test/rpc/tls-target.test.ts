@@ -6,7 +6,7 @@ import { toTlsTarget } from "../../src/rpc/tls-target.ts";
 import { createRpcServer } from "../support/create-rpc-server.ts";
 
 const folder = new URL("../golden/tls/", import.meta.url);
-const connection = { connectTimeoutMs: 2000, keepaliveMs: 20_000, keepaliveTimeoutMs: 10_000 };
+const connection = { connectTimeoutMs: 10_000, keepaliveMs: 20_000, keepaliveTimeoutMs: 10_000 };
 
 test("TLS target - only addresses need another name", (t) => {
   for (const address of ["vault-1:50051", "localhost:1"])
