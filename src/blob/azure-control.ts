@@ -52,7 +52,7 @@ export function controlOperations(context: AzureContext): ControlOperations {
       check.checkLeaseId(name, leaseId);
       const client = leaseClient(name, leaseId);
       const answer = await requests.control(name, (abortSignal) => client.renewLease({ abortSignal }));
-      return { date: dateOf(answer.date) };
+      return { date: dateOf(answer.date), etag: etagOf(name, answer.etag) };
     },
 
     async releaseLease(name: string, leaseId: string) {

@@ -159,10 +159,10 @@ export interface BlobStore extends BlobReader {
    */
   acquireLease(name: string, leaseId: string, seconds: number): Promise<void>;
   /**
-   * Renews the lease, one that ran out too, unless the blob was leased or changed since; tells storage's own time when
-   * it answered, in milliseconds since 1970 (a whole second on Azure). `conflict` (lease).
+   * Renews the lease, one that ran out too, unless the blob was leased or changed since; tells the blob's version, and
+   * storage's own time when it answered, in milliseconds since 1970 (a whole second on Azure). `conflict` (lease).
    */
-  renewLease(name: string, leaseId: string): Promise<{ date: number }>;
+  renewLease(name: string, leaseId: string): Promise<{ date: number; etag: Etag }>;
   /** Gives the lease back. `conflict` (lease). */
   releaseLease(name: string, leaseId: string): Promise<void>;
   /** Ends whoever's lease it is at once, if the blob has the version `ifMatch`. `conflict` (etag, or lease: none). */

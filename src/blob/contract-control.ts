@@ -66,6 +66,7 @@ export const controlChecks: readonly ContractCheck[] = [
       await expectRejection("another's release", store.releaseLease(name, other), "conflict", "lease");
       await expectLeased(store, name, true, etag);
       const later = (await store.properties(name))?.date ?? 0;
+      expectEqual("a renewal tells the version", renewed.etag, etag);
       expectEqual("a renewal's time is storage's", renewed.date > later - 60_000 && renewed.date <= later, true);
       await store.releaseLease(name, one);
       await expectLeased(store, name, false, etag);

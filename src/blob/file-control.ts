@@ -59,10 +59,12 @@ export function controlOperations(context: FileContext): ControlOperations {
     async renewLease(name: string, leaseId: string) {
       check.checkName(name);
       check.checkLeaseId(name, leaseId);
+      let etag = "";
       await changeLease(name, (blob) => {
         blob.lease = leases.renewed(name, blob.lease, leaseId, clock.monotonic());
+        ({ etag } = blob);
       });
-      return { date: clock.now() };
+      return { date: clock.now(), etag };
     },
 
     async releaseLease(name: string, leaseId: string) {

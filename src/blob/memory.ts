@@ -252,7 +252,7 @@ export function createMemoryStore(clock: Clock, settings: Partial<MemoryStoreSet
       check.checkLeaseId(name, leaseId);
       const blob = find(name);
       blob.lease = leases.renewed(name, blob.lease, leaseId, clock.monotonic());
-      return { date: date() };
+      return { date: date(), etag: blob.etag };
     },
 
     async releaseLease(name: string, leaseId: string) {

@@ -29,7 +29,7 @@
  *   here it is only made rare.
  * - While nothing changes a node sends one request per renewal (leading) or per poll (standing by), and no other.
  */
-import type { BlobStore } from "../blob/blob-store.ts";
+import type { BlobStore, Etag } from "../blob/blob-store.ts";
 import type { Clock } from "../clock.ts";
 import { VaultError, isKind } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -321,10 +321,20 @@ class Candidate implements Election {
       const { epoch, breaks, failover } = control;
       log.info("this node leads", { epoch, endpoint: this.#self.endpoint, breaks, ...failover });
       const { renewMs, clockSkewMsMax } = settings;
-      const loss = await holdLease(lease, { clock, log, renewMs, clockSkewMsMax }, term.ended.signal);
+      const isClaimed = (etag: Etag) => this.#isClaimed(term, etag);
+      const loss = await holdLease(lease, { clock, log, renewMs, clockSkewMsMax, isClaimed }, term.ended.signal);
       if (loss !== undefined) this.#endTerm(term, loss, false);
     }
     await release(lease, log);
+  }
+
+  async #isClaimed(term: Term, etag: Etag): Promise<boolean> {
+    if (etag === term.control.etag) return true;
+    // It may be a claim of our own that crossed the renewal.
+    await this.#claiming;
+    const { store, clock } = this.#options;
+    const found = await openControl(store, clock);
+    return found.epoch === term.control.epoch && found.claimant?.nodeId === this.#self.nodeId;
   }
 
   async #claimAbove(epoch: number): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Etag } from "../blob/blob-store.ts";
 import { sleep } from "../clock.ts";
 import type { Clock } from "../clock.ts";
 import { isKind } from "../errors.ts";
@@ -14,6 +15,11 @@ export interface HoldOptions {
   readonly renewMs: number;
   /** How far this node's clock may be off storage's meanwhile, in milliseconds. */
   readonly clockSkewMsMax: number;
+  /**
+   * Whether the claim that was made stands while the blob has this version. A lease may be held though another has
+   * claimed since: an acquire that storage carries out late takes it behind the other's back.
+   */
+  readonly isClaimed: (etag: Etag) => Promise<boolean>;
 }
 
 // After a renewal that failed while the lease is still held: at least half of it, at most the whole.
@@ -61,9 +67,10 @@ async function keepRenewing(lease: Lease, options: HoldOptions, signal: AbortSig
   }
 }
 
-async function renew(lease: Lease, { clockSkewMsMax }: HoldOptions): Promise<string | undefined> {
+async function renew(lease: Lease, { clockSkewMsMax, isClaimed }: HoldOptions): Promise<string | undefined> {
   try {
-    return describeSkew(await lease.renew(), clockSkewMsMax);
+    const { skewMs, etag } = await lease.renew();
+    return (await isClaimed(etag)) ? describeSkew(skewMs, clockSkewMsMax) : "another node has claimed a newer epoch";
   } catch (error) {
     if (!isKind(error, "conflict", "notFound")) throw error;
     return `the lease is not ours any more: ${error.message}`;

@@ -1,4 +1,4 @@
-import type { BlobStore } from "../blob/blob-store.ts";
+import type { BlobStore, Etag } from "../blob/blob-store.ts";
 import type { Clock } from "../clock.ts";
 import { isKind } from "../errors.ts";
 import { leastSkewMs } from "./skew.ts";
@@ -21,9 +21,9 @@ export interface Lease {
   acquire(): Promise<void>;
   /**
    * Makes the lease last its whole length again. Resolves to how far this node's clock is ahead of storage's (behind:
-   * negative), at least, in milliseconds. `conflict` (lease) where it is not ours any more.
+   * negative), at least, in milliseconds, and the blob's version. `conflict` (lease) where it is not ours any more.
    */
-  renew(): Promise<number>;
+  renew(): Promise<{ readonly skewMs: number; readonly etag: Etag }>;
   /** Gives the lease back; from this moment it is not held, whatever storage answers. */
   release(): Promise<void>;
 }
@@ -45,9 +45,9 @@ export function createLease(store: BlobStore, clock: Clock, name: string, second
       const sentAt = clock.monotonic();
       const sentTime = clock.now();
       try {
-        const { date } = await store.renewLease(name, id);
+        const { date, etag } = await store.renewLease(name, id);
         if (clock.monotonic() < endsAt) endsAt = sentAt + seconds * 1000;
-        return leastSkewMs(date, sentTime, clock.now());
+        return { skewMs: leastSkewMs(date, sentTime, clock.now()), etag };
       } catch (error) {
         if (isKind(error, "conflict", "notFound")) endsAt = -Infinity;
         throw error;

@@ -8,6 +8,7 @@ import { startElection } from "../../src/leader/election.ts";
 import type { Election, ElectionOptions } from "../../src/leader/election.ts";
 import { silentLog } from "../../src/log.ts";
 import { createClock } from "./create-clock.ts";
+import { drive } from "./drive.ts";
 import type { ManualClock } from "./create-clock.ts";
 import { createFaultyStore } from "./create-faulty-store.ts";
 import type { FaultyStore, StoreCall } from "./create-faulty-store.ts";
@@ -94,7 +95,8 @@ export function createCluster(t: ExecutionContext, seed = 1): Cluster {
         member.leave();
         await election.close();
       };
-      t.teardown(stop);
+      // What is on its way to storage as the test ends has to arrive.
+      t.teardown(() => drive(clock, stop()));
       return {
         election,
         faults,
