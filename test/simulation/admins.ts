@@ -103,8 +103,14 @@ async function remove(client: Client, stream: string): Promise<void> {
 
 async function updateSettings(client: Client, name: string): Promise<void> {
   try {
-    const settings = { segmentAge: { seconds: BigInt(5 + Math.floor(60 * client.random())), nanos: 0 } };
-    await client.call(StreamService.method.updateStream, { name, settings, updateMask: { paths: ["segment_age"] } });
+    const segmentAge = { seconds: BigInt(5 + Math.floor(60 * client.random())), nanos: 0 };
+    const retentionBytes = client.random() < 0.5 ? 0n : BigInt(50_000 + Math.floor(100_000 * client.random()));
+    const paths = ["segment_age", "retention_bytes"];
+    await client.call(StreamService.method.updateStream, {
+      name,
+      settings: { segmentAge, retentionBytes },
+      updateMask: { paths },
+    });
   } catch (error) {
     expectKinds(client, client.failure(error), "notFound");
   }
