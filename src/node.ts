@@ -51,7 +51,7 @@ export interface VaultNode {
    * or after `firstLookMs`. Throws a VaultError that says what to do where storage cannot be used.
    */
   start(endpoint: string): Promise<void>;
-  /** Before calls are drained: hands leadership over if it leads, and never leads again. */
+  /** Before calls are drained: hands leadership over if it leads and another node is ready; else it does so at the end. */
   leave(): Promise<void>;
   /** After calls were drained: closes everything from the top down. */
   close(): Promise<void>;
@@ -116,9 +116,10 @@ export function composeNode(config: Config, ports: NodePorts, version: string): 
       stopping.abort();
       const successor = members.list.find(({ id }) => id !== self.nodeId)?.id;
       const leads = self.election.role === "leader";
-      if (leads) await handOver(parts, "this node is shutting down", successor, true);
-      else await election?.resign("this node is shutting down", undefined, true);
+      if (!leads) await election?.resign("this node is shutting down", undefined, true);
+      // A leader that nobody waits for leads until its streams are closed, which writes their checkpoints.
       if (leads && successor !== undefined) {
+        await handOver(parts, "this node is shutting down", successor, true);
         await waitForSuccessor(self, clock, self.nodeId, config.handOverMs, leaving.signal);
       }
       leaving.abort();
