@@ -65,7 +65,7 @@ const calmMs = 3000;
 
 /** Makes the faults of a seed: always some weather, a leader that is lost, and a few more. */
 export function planFaults(random: () => number, nodes: number): Fault[] {
-  const faults: Fault[] = [weather(random), weather(random), loseLeader(random)];
+  const faults: Fault[] = [weather(random), weather(random), weather(random), loseLeader(random)];
   const count = 3 + Math.floor(6 * random());
   for (let i = 0; i < count; i++) faults.push(anyFault(random, nodes));
   return faults.toSorted((a, b) => a.at - b.at);
@@ -91,17 +91,16 @@ function target(random: () => number, nodes: number): Target {
 
 function weather(random: () => number): Fault {
   const what = weathers[Math.floor(random() * weathers.length)]!;
-  const rate = what === "mixedReads" ? 0.5 : 0.02 + 0.3 * random() ** 2;
-  return { kind: "weather", at: when(random), what, rate, forMs: between(random, 5000, 40_000) };
+  const rate = what === "mixedReads" ? 0.5 : 0.03 + 0.3 * random() ** 2;
+  const forMs = between(random, 10_000, 40_000);
+  return { kind: "weather", at: Math.round(when(random) * 0.8), what, rate, forMs };
 }
 
+/** A leader that was there for long enough to be missed. */
 function loseLeader(random: () => number): Fault {
-  const at = when(random);
-  const node = "leader";
-  const dice = random();
-  if (dice < 0.4) return { kind: "crash", at, node, forMs: between(random, 500, 20_000) };
-  if (dice < 0.6) return { kind: "freeze", at, node, forMs: between(random, 4000, 40_000) };
-  return { kind: "stop", at, node, forMs: between(random, 500, 10_000) };
+  const at = Math.round(15_000 + 30_000 * random());
+  const kind = random() < 0.7 ? "crash" : "stop";
+  return { kind, at, node: "leader", forMs: between(random, 2000, 20_000) };
 }
 
 function anyFault(random: () => number, nodes: number): Fault {

@@ -81,6 +81,13 @@ const good: Record<string, Given[]> = {
     append(3, 4, "a", 0, p(1, { duplicate: false })),
     read(5, 6, "a"),
   ],
+  "an unknown append that nobody saw, between records that were": [
+    append(0, 1, "a", 0),
+    read(2, 3, "a"),
+    append(4, undefined, "b"),
+    append(5, 9, "c", 2),
+    tail(10, 11, 3),
+  ],
   "a refused sequence": [
     append(0, 1, "a", 0, p(7)),
     refused(2, 3, "b", p(9, { foundSequence: 7 })),

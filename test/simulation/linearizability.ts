@@ -79,7 +79,7 @@ interface Known {
   readonly end: number;
   /** The requests that somebody's refusal showed to be remembered: producer and sequence. */
   readonly remembered: ReadonlySet<string>;
-  /** Whether somebody read all that is there now. */
+  /** Whether somebody read all that anybody told of. */
   readonly allRead: boolean;
 }
 
@@ -87,7 +87,7 @@ function learn(operations: readonly HistoryOperation[], firstOffset: number): Kn
   const offsets = new Map<string, number>();
   const remembered = new Set<string>();
   let end = firstOffset;
-  let allRead = false;
+  let readTo = firstOffset - 1;
   for (const operation of operations) {
     if (operation.op === "append") {
       if (operation.outcome === "ok") {
@@ -96,7 +96,7 @@ function learn(operations: readonly HistoryOperation[], firstOffset: number): Kn
       end = Math.max(end, operation.foundOffset ?? 0);
       if (operation.foundSequence !== undefined) remembered.add(`${operation.producer} ${operation.foundSequence}`);
     } else if (operation.op === "read") {
-      allRead ||= operation.firstOffset <= firstOffset;
+      if (operation.firstOffset <= firstOffset) readTo = Math.max(readTo, operation.nextOffset);
       operation.values.forEach((value, i) => offsets.set(value, operation.firstOffset + i));
     } else if (operation.op === "delivery") {
       operation.values.forEach((value, i) => offsets.set(value, operation.offsets[i]!));
@@ -105,7 +105,7 @@ function learn(operations: readonly HistoryOperation[], firstOffset: number): Kn
   }
   const taken = new Set(offsets.values());
   for (const offset of taken) end = Math.max(end, offset + 1);
-  return { offsets, taken, end, remembered, allRead };
+  return { offsets, taken, end, remembered, allRead: readTo >= end };
 }
 
 /** Leaves out what says nothing, and finds where appends with an unknown outcome are stored, by who has read them. */
