@@ -94,6 +94,8 @@ export class FollowedStream implements StreamView {
 
   async framesFrom(offset: bigint): Promise<readonly Frame[]> {
     this.assertOpen();
+    const cached = this.tail.framesFrom(offset);
+    if (cached !== undefined) return cached;
     try {
       return await readFrames(this.engine, this.log, this.tail, offset);
     } catch (error) {

@@ -127,6 +127,8 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
 
   /** Frames from the one with `offset` on. See `readFrames`. */
   async framesFrom(offset: bigint): Promise<readonly Frame[]> {
+    const cached = this.tail.framesFrom(offset);
+    if (cached !== undefined) return cached;
     try {
       return await readFrames(this.engine, this.log, this.tail, offset);
     } catch (error) {

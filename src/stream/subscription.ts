@@ -67,10 +67,16 @@ export async function* subscribe(subscription: Subscription): AsyncGenerator<Del
     let begun: { plan: Plan; progress: Progress } | undefined;
     while (!signal.aborted) {
       let turn: Turn | undefined;
+      const before = begun && reachOf(begun.progress);
       try {
-        begun ??= await begin(subscription, view);
-        if (!view.moved) turn = await takeTurn(subscription, view, begun.plan, begun.progress);
+        if (begun === undefined) {
+          begun = await begin(subscription, view);
+          continue;
+        }
+        if (!view.moved) turn = await readTurn(subscription, view, begun.plan, begun.progress);
       } catch (error) {
+        // What was read is not delivered: it stands where it stood.
+        if (begun !== undefined && before !== undefined) Object.assign(begun.progress, before);
         // What an old leader finds wrong is the next view's to judge.
         if (!view.moved) {
           if (begun === undefined || view.ended || !isKind(error, ...transientKinds)) throw error;
@@ -124,17 +130,7 @@ async function begin(subscription: Subscription, view: StreamView): Promise<{ pl
   return { plan, progress: { offset, remaining, ended: false, tailChecked, ...said, ...failed } };
 }
 
-/** Reads what stands at the offset. Where that fails the subscription stands where it stood. */
-async function takeTurn(subscription: Subscription, view: StreamView, plan: Plan, progress: Progress): Promise<Turn> {
-  const { offset, remaining, ended } = progress;
-  try {
-    return await readTurn(subscription, view, plan, progress);
-  } catch (error) {
-    Object.assign(progress, { offset, remaining, ended });
-    throw error;
-  }
-}
-
+/** Reads what stands at the offset. */
 async function readTurn(subscription: Subscription, view: StreamView, plan: Plan, progress: Progress): Promise<Turn> {
   const { clock, command } = subscription;
   view.assertOpen();
@@ -162,16 +158,17 @@ async function readTurn(subscription: Subscription, view: StreamView, plan: Plan
   return { delivery, over, idle: caughtUp };
 }
 
-async function waitForNews(
+/** Resolves when there is something new, or to say; undefined where there is at once. */
+function waitForNews(
   { clock, command, signal }: Subscription,
   view: StreamView,
   plan: Plan,
   progress: Progress,
-): Promise<void> {
+): Promise<void> | undefined {
   // There may be news since the delivery, which took its time.
-  if (view.moved || progress.offset < view.nextOffset || isOver(view, plan, progress)) return;
+  if (view.moved || progress.offset < view.nextOffset || isOver(view, plan, progress)) return undefined;
   const untilHeartbeat = Math.max(0, command.heartbeatMs - (clock.monotonic() - progress.quietSince));
-  await view.waitForChange(Math.min(untilHeartbeat, untilEnd(plan, clock)), signal);
+  return view.waitForChange(Math.min(untilHeartbeat, untilEnd(plan, clock)), signal);
 }
 
 /** Waits until a read that failed with `error` may be tried again. Throws it where that has gone on for too long. */
@@ -249,6 +246,10 @@ async function startOffset(view: StreamView, start: Start): Promise<bigint> {
       if (start.offset < first || start.offset > next) throw outOfRange(view, start.offset);
       return start.offset;
   }
+}
+
+function reachOf({ offset, remaining, ended }: Reach): Reach {
+  return { offset, remaining, ended };
 }
 
 function countOf(end: End): number {
