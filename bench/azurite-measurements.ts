@@ -21,7 +21,7 @@ export async function prepareAzuriteMeasurements(context: BenchContext): Promise
   const vault = stack.use(
     await startVault({
       storage: `${connectionString}Container=vault`,
-      args: ["--segment-bytes", String(settings.segmentBytesAzurite), ...caches],
+      args: ["--create-container", "--segment-bytes", String(settings.segmentBytesAzurite), ...caches],
     }),
   );
   const { azuriteBytes, commitBytes, readBytes, readsInFlight } = settings;

@@ -37,6 +37,7 @@ const closeMsMin = 2000;
 /** Opens storage, listens, takes part in the election, and serves. Throws a VaultError that says what to do. */
 export async function startVault(config: Config, { clock, log }: VaultPorts): Promise<RunningVault> {
   const store = await openStore(config.storage, clock, log, {
+    createContainer: config.createContainer,
     openFilesMax: config.openFilesMax,
     leaseTimeoutMs: config.leaseTimeoutMs,
     requestTimeoutMs: config.storageTimeoutMs,

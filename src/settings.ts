@@ -110,6 +110,7 @@ export const settings = {
     ),
     secret: true,
   },
+  createContainer: flag(false, "Whether to make the Azure container if there is none."),
   host: text(
     "127.0.0.1",
     /^[^\s/]{1,255}$/,

@@ -38,7 +38,7 @@ type AgentOptions = StoragePipelineOptions & { agent: http.Agent };
 export async function connectContainer(target: AzureTarget, socketsMax: number): Promise<AzureContainer> {
   const agents: http.Agent[] = [];
   function options(maxSockets: number): AgentOptions {
-    const secure = "url" in target ? target.url.startsWith("https:") : !/(^|;)\w+=http:/i.test(target.connectionString);
+    const secure = isSecure("url" in target ? target.url : target.connectionString);
     const settings = { keepAlive: true, maxSockets, maxFreeSockets: maxSockets, timeout: idleSocketMs };
     const agent = secure ? new https.Agent(settings) : new http.Agent(settings);
     agents.push(agent);
@@ -57,6 +57,11 @@ export async function connectContainer(target: AzureTarget, socketsMax: number):
     const reason = withoutSecrets(error instanceof Error ? error.message : String(error));
     throw new VaultError("invalid", `not an Azure container or connection string: ${reason}`);
   }
+}
+
+/** Emulators speak plain HTTP, real accounts do not. */
+function isSecure(target: string): boolean {
+  return !/^http:|(^|;)\s*(\w+\s*=\s*http:|UseDevelopmentStorage\s*=\s*true)/i.test(target);
 }
 
 type Connect = (options: AgentOptions) => ContainerClient;

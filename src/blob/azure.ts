@@ -37,7 +37,7 @@ export const azureStoreDefaults: AzureStoreSettings = {
   readRetryDelayMs: 200,
   socketsMax: 64,
   knownBlobsMax: 4_096,
-  createContainer: true,
+  createContainer: false,
 };
 
 /**
@@ -99,9 +99,15 @@ async function ensureContainer({ container, requests }: AzureContext, create: bo
     if (!isKind(error, "denied", "unauthenticated", "indeterminate")) throw error;
   }
   // Whether it is there and may be listed shows at once.
-  await requests.read(subject, (abortSignal) =>
-    container.data.listBlobsFlat({ abortSignal }).byPage({ maxPageSize: 1 }).next(),
-  );
+  try {
+    await requests.read(subject, (abortSignal) =>
+      container.data.listBlobsFlat({ abortSignal }).byPage({ maxPageSize: 1 }).next(),
+    );
+  } catch (error) {
+    if (!isKind(error, "notFound")) throw error;
+    const message = `there is no ${subject} in ${container.data.accountName}: check its name, or make it first`;
+    throw new VaultError("notFound", message, error.detail, error);
+  }
 }
 
 /** What messages call the container: they speak of blobs. */

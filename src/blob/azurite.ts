@@ -75,7 +75,7 @@ async function openEmulator(
     const endpoint = await listening(child, clock);
     log.warn("azurite is an emulator, for trying out only", { endpoint, location: location ?? "memory" });
     const target = { connectionString: azuriteConnectionString(endpoint), container };
-    const store = await openAzureStore(target, clock);
+    const store = await openAzureStore(target, clock, { createContainer: true });
     return {
       ...store,
       description: `azurite:${location ?? ""} (${endpoint}, for trying out only)`,

@@ -199,10 +199,12 @@ test("Azure open - goes on where the account may not be asked and the container 
   await azurite.open();
   const proxy = await createStorageProxy(t, azurite.endpoint);
   proxy.inject({ answer: 403, code: "AuthorizationFailure" }, 2);
-  const store: BlobStore = await azurite.open({}, proxy.endpoint);
+  const store: BlobStore = await azurite.open({ createContainer: true }, proxy.endpoint);
   await store.put("x", bytes, "always");
   proxy.inject({ answer: 403, code: "AuthorizationFailure" }, 3);
-  const error = await t.throwsAsync(azurite.open({}, proxy.endpoint), { instanceOf: VaultError });
+  const error = await t.throwsAsync(azurite.open({ createContainer: true }, proxy.endpoint), {
+    instanceOf: VaultError,
+  });
   t.is(error.kind, "denied");
 });
 

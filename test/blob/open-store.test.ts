@@ -10,6 +10,7 @@ import { contract } from "../../src/blob/contract.ts";
 import { createMemoryStore } from "../../src/blob/memory.ts";
 import { openReader, openStore } from "../../src/blob/open-store.ts";
 import { systemClock } from "../../src/clock.ts";
+import { silentLog } from "../../src/log.ts";
 import { VaultError } from "../../src/errors.ts";
 import { createAzurite } from "../support/create-azurite.ts";
 import { createClock } from "../support/create-clock.ts";
@@ -36,9 +37,24 @@ test("open store - a connection string with and without a container", async (t) 
   const azurite = await createAzurite(t);
   const settings = [azurite.setting, azurite.setting.replace(/Container=.*/, ""), `${azurite.setting};container=other`];
   for (const setting of settings) {
-    const store = await openStore(setting, systemClock);
+    const store = await openStore(setting, systemClock, silentLog, { createContainer: true });
     t.teardown(() => store.close());
     t.true(await usable(store));
+  }
+});
+
+test("open store - the emulator's own setting goes to its port, without TLS", async (t) => {
+  const error = await t.throwsAsync(openStore("UseDevelopmentStorage=true;Container=none", systemClock));
+  t.false(String(error).includes("Protocol"), "whether an emulator runs there or not");
+});
+
+test("open store - a container that is missing is named, and not made unless that is asked for", async (t) => {
+  const azurite = await createAzurite(t);
+  const setting = azurite.setting.replace(/Container=.*/, "Container=mistyped");
+  for (const _ of [1, 2]) {
+    const error = await t.throwsAsync(openStore(setting, systemClock), { instanceOf: VaultError });
+    t.is(error.kind, "notFound");
+    t.regex(error.message, /no container mistyped in devstoreaccount1: check its name, or make it first/);
   }
 });
 
@@ -103,7 +119,8 @@ test("open reader - files, beside the store that has them", async (t) => {
 test("open reader - a container that is there, and none that is not: it is not made", async (t) => {
   const azurite = await createAzurite(t);
   for (const _ of [1, 2]) {
-    const missing = await t.throwsAsync(openReader(azurite.setting, systemClock), { instanceOf: VaultError });
+    const setting = azurite.setting.replace(/Container=.*/, "Container=none");
+    const missing = await t.throwsAsync(openReader(setting, systemClock), { instanceOf: VaultError });
     t.is(missing.kind, "notFound");
   }
   const store = await azurite.open();

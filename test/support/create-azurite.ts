@@ -45,6 +45,8 @@ export async function createAzurite(t: ExecutionContext): Promise<TestAzurite> {
   t.teardown(() => server.close());
   const endpoint = server.getHttpServerAddress();
   const container = "test";
+  const target = { connectionString: azuriteConnectionString(endpoint), container };
+  await (await openAzureStore(target, systemClock, { createContainer: true })).close();
   return {
     endpoint,
     setting: `${azuriteConnectionString(endpoint)}Container=${container}`,

@@ -59,5 +59,7 @@ export async function startAzuriteProcess(scope: Scope): Promise<AzuriteProcess>
       if (listening !== undefined) resolve(listening);
     });
   });
+  const target = { connectionString: azuriteConnectionString(endpoint), container };
+  await (await openAzureStore(target, systemClock, { createContainer: true })).close();
   return { endpoint, freeze: () => void child.kill("SIGSTOP"), thaw: () => void child.kill("SIGCONT") };
 }
