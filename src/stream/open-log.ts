@@ -8,6 +8,7 @@ import { incarnationSeed } from "../segment/format.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../segment/offset-index.ts";
 import { type ProducerLimits, ProducerTable } from "../segment/producers.ts";
 import { recoverSegment, type RecoveredSegment, type SegmentBase } from "../segment/recovery.ts";
+import { rememberWindow } from "../segment/remember-window.ts";
 import { SegmentWriter } from "../segment/writer.ts";
 import type { StreamSettings } from "./commands.ts";
 import { finishDeletion } from "./delete-stream.ts";
@@ -224,7 +225,8 @@ async function putMissingIndex(opening: Opening, segment: ListedSegment, recover
 }
 
 async function recover(opening: Opening, segment: ListedSegment, base: SegmentBase): Promise<RecoveredSegment> {
-  const source = { store: opening.engine.store, blob: segment.blob, seed: opening.seed };
+  // Nobody changes it any more: it carries our epoch, or a seal.
+  const source = rememberWindow({ store: opening.engine.store, blob: segment.blob, seed: opening.seed });
   const recovered = await recoverSegment(source, base, await readCheckpoint(opening, segment));
   for (const damage of recovered.damages) {
     opening.engine.log.error("storage is damaged", { blob: segment.blob, ...damage, offset: String(damage.offset) });

@@ -1,6 +1,6 @@
 import http from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { buffer } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import type { FenceWitness } from "./create-fence-witness.ts";
 import type { Scope } from "./create-scope.ts";
 
@@ -35,12 +35,6 @@ export interface StorageLinkOptions {
   readonly repeatPercent: number;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly headers: http.IncomingHttpHeaders;
-  readonly body: Buffer;
-}
-
 const repeatDelayMs = 2000;
 
 /** Makes a network to `target`, until `scope` ends. */
@@ -59,14 +53,18 @@ export async function createStorageLink(scope: Scope, options: StorageLinkOption
   async function handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     link.requestCount++;
     if (isCut()) return void request.socket.resetAndDestroy();
+    const body = await collect(request);
     // A node that was killed may have sent half of it.
-    const body = await buffer(request);
+    if (!request.complete) return;
     await untilReleased(isWrite(request));
     const answer = await forward(options, agent, request, body);
     if (isWrite(request) && random() * 100 < repeatPercent) repeatLater(request, body);
-    if (link.state === "deaf" || isCut()) return void request.socket.resetAndDestroy();
-    response.writeHead(answer.status, answer.headers);
-    response.end(answer.body);
+    if (link.state === "deaf" || isCut()) {
+      answer.resume();
+      return void request.socket.resetAndDestroy();
+    }
+    response.writeHead(answer.statusCode ?? 500, answer.headers);
+    await pipeline(answer, response);
   }
 
   const isCut = () => link.state === "cut";
@@ -78,10 +76,13 @@ export async function createStorageLink(scope: Scope, options: StorageLinkOption
     link.heldWriteCount -= Number(write);
   }
 
-  function repeatLater(request: http.IncomingMessage, body: Buffer): void {
+  function repeatLater(request: http.IncomingMessage, body: Body): void {
     const timer = setTimeout(() => {
       repeats.delete(timer);
-      forward(options, agent, request, body).catch(() => undefined);
+      forward(options, agent, request, body).then(
+        (answer) => answer.resume(),
+        () => undefined,
+      );
     }, random() * repeatDelayMs);
     repeats.add(timer);
   }
@@ -122,22 +123,33 @@ function isWrite({ method, url = "" }: http.IncomingMessage): boolean {
   return method === "PUT" && !url.includes("comp=lease");
 }
 
+// In pieces, as they came: putting them together would cost more than passing them on.
+type Body = readonly Buffer[];
+
+async function collect(request: http.IncomingMessage): Promise<Body> {
+  const pieces: Buffer[] = [];
+  for await (const piece of request) pieces.push(piece as Buffer);
+  return pieces;
+}
+
+/** Resolves as soon as the answer begins. */
 function forward(
   { target, witness }: StorageLinkOptions,
   agent: http.Agent,
   request: http.IncomingMessage,
-  body: Buffer,
-): Promise<Answer> {
+  body: Body,
+): Promise<http.IncomingMessage> {
   const { hostname, port } = new URL(target);
   const { method = "GET", url = "/", headers } = request;
   const witnessed = witness.see({ method, url, headers });
   return new Promise((resolve, reject) => {
     const onward = http.request({ hostname, port, method, path: url, headers, agent }, (answer) => {
-      const status = answer.statusCode ?? 0;
-      witnessed(status, answer.headers);
-      buffer(answer).then((bytes) => resolve({ status, headers: answer.headers, body: bytes }), reject);
+      witnessed(answer.statusCode ?? 0, answer.headers);
+      resolve(answer);
     });
     onward.on("error", reject);
-    onward.end(body);
+    onward.setNoDelay(true);
+    for (const piece of body) onward.write(piece);
+    onward.end();
   });
 }
