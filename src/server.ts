@@ -126,7 +126,10 @@ async function serverSettings(config: Config) {
 }
 
 async function callerSettings(config: Config): Promise<GrpcCallerSettings> {
-  const { tlsCert, tlsCa, keepaliveMs, keepaliveTimeoutMs, probeTimeoutMs: connectTimeoutMs } = config;
+  const { tlsCert, tlsCa, suspicionMs, probeTimeoutMs: connectTimeoutMs } = config;
+  // A link that takes nothing any more is given up about when its leader is: what was sent over it is answered then.
+  const keepaliveMs = Math.min(config.keepaliveMs, suspicionMs);
+  const keepaliveTimeoutMs = Math.min(config.keepaliveTimeoutMs, suspicionMs);
   const connection = { keepaliveMs, keepaliveTimeoutMs, connectTimeoutMs };
   if (tlsCert === undefined) return connection;
   return { ...connection, tls: { authorities: tlsCa === undefined ? undefined : await readFile(tlsCa) } };
