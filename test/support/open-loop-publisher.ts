@@ -29,7 +29,7 @@ export interface OpenLoopOptions {
 // The pipeline itself takes 1024 requests.
 const pendingMax = 900;
 // How long the client waits for an answer before it tries another node: less than by default, as nodes freeze here.
-const answerTimeoutMs = 4000;
+const answerTimeoutMs = 8000;
 
 /**
  * Publishes a record every few milliseconds, each with a producer sequence, and the client's own retry. A publish that
