@@ -18,7 +18,7 @@ export interface ModelRun {
 /** All runs, the short ones of each model first. */
 export const modelRuns: readonly ModelRun[] = [
   ...family("log", {
-    right: ["LEADERS=2 RECORDS=4 FAULTS=2 SEGMENTS=3", "LEADERS=2 RECORDS=4 FAULTS=2 SEGMENTS=3 NO_SEQUENCE_NUMBER"],
+    right: ["LEADERS=2 RECORDS=4 FAULTS=2 SEGMENTS=3", "LEADERS=2 RECORDS=4 FAULTS=1 SEGMENTS=3 NO_SEQUENCE_NUMBER"],
     size: "RECORDS=4 FAULTS=2",
     wrong: [
       "NO_IF_MATCH",
@@ -49,6 +49,12 @@ export const modelRuns: readonly ModelRun[] = [
       "NO_CLAIM_CHECK",
     ],
     long: ["NODES=3 FAULTS=1 SUSPICIONS=1 EXPIRIES=0 DEATHS=0", "NODES=2 FAULTS=2 SUSPICIONS=1 EXPIRIES=1 DEATHS=0"],
+  }),
+  ...family("delete", {
+    right: ["LEADERS=2 FAULTS=1"],
+    size: "LEADERS=2 FAULTS=1",
+    wrong: ["NO_SEAL", "NO_JSON_MATCH", "NO_CHECK_AFTER_RAISE", "NO_CHECK_AFTER_FIRST", "BLOBS_FIRST"],
+    long: ["LEADERS=2 FAULTS=2", "LEADERS=3 FAULTS=1"],
   }),
   ...family("torn", {
     right: ["FRAMES=5 CRASHES=3"],
