@@ -2,10 +2,15 @@
  * `npm run simulate -- --seeds N --from S`: hours of a cluster's life under faults for each seed, in less than a second.
  * A seed that fails is shortened to the faults that it takes, and told all about. Ends with 1 where one fails.
  */
+import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { checkHistory } from "../test/simulation/checks.ts";
+import { decodeHistory, encodeHistory } from "../test/simulation/history.ts";
 import { runSeeds } from "../test/simulation/run-pool.ts";
 import type { SeedAnswer } from "../test/simulation/run-seeds.ts";
+import { simulate } from "../test/simulation/simulate.ts";
+import { checkoutRoot, loadSource } from "../test/simulation/source.ts";
 
 const usage = `npm run simulate -- [--seeds N] [--from S] [--workers N] [--keep-going] [--json]
 
@@ -14,6 +19,9 @@ const usage = `npm run simulate -- [--seeds N] [--from S] [--workers N] [--keep-
   --workers N    processes: one a core without it
   --keep-going   go on behind a seed that fails
   --json         print one JSON object
+
+npm run simulate -- --from S --history FILE    runs one seed and writes its history, as JSON lines
+npm run simulate -- --check FILE               judges a history instead: docs/correctness.md has the form
 `;
 
 interface Plan {
@@ -22,19 +30,30 @@ interface Plan {
   readonly workers: number;
   readonly keepGoing: boolean;
   readonly json: boolean;
+  readonly history: string | undefined;
+  readonly check: string | undefined;
 }
 
 function readPlan(): Plan | undefined {
-  const number = { type: "string" } as const;
+  const text = { type: "string" } as const;
   const flag = { type: "boolean", default: false } as const;
   const { values } = parseArgs({
-    options: { seeds: number, from: number, workers: number, "keep-going": flag, json: flag, help: flag },
+    options: {
+      seeds: text,
+      from: text,
+      workers: text,
+      history: text,
+      check: text,
+      "keep-going": flag,
+      json: flag,
+      help: flag,
+    },
   });
   if (values.help) return undefined;
   const read = (name: "seeds" | "from" | "workers", otherwise: number) => {
-    const text = values[name] ?? String(otherwise);
-    if (!/^\d+$/.test(text)) throw new Error(`--${name}: ${text} is no whole number`);
-    return Number(text);
+    const given = values[name] ?? String(otherwise);
+    if (!/^\d+$/.test(given)) throw new Error(`--${name}: ${given} is no whole number`);
+    return Number(given);
   };
   return {
     seeds: read("seeds", 300),
@@ -42,6 +61,8 @@ function readPlan(): Plan | undefined {
     workers: Math.max(1, read("workers", availableParallelism())),
     keepGoing: values["keep-going"],
     json: values.json,
+    history: values.history,
+    check: values.check,
   };
 }
 
@@ -80,12 +101,36 @@ function summarize(answers: readonly SeedAnswer[]) {
   };
 }
 
+/** Judges a history that is stored in a file. */
+async function judgeFile(path: string): Promise<void> {
+  const operations = decodeHistory(await readFile(path, "utf8"));
+  const violations = checkHistory(operations);
+  for (const { check, what, around } of violations) {
+    const lines = around.map((operation) => `    ${JSON.stringify(operation)}\n`);
+    process.stdout.write(`${check}: ${what}\n${lines.join("")}`);
+  }
+  process.stdout.write(`${operations.length} operations, ${violations.length} violations\n`);
+  if (violations.length > 0) process.exitCode = 1;
+}
+
+async function writeHistory(seed: number, path: string): Promise<void> {
+  const { history } = await simulate(await loadSource(checkoutRoot), seed);
+  await writeFile(path, encodeHistory(history));
+  process.stdout.write(`${history.length} operations of seed ${seed} are in ${path}\n`);
+}
+
 async function main(): Promise<void> {
   const plan = readPlan();
   if (plan === undefined) {
     process.stdout.write(usage);
     return;
   }
+  if (plan.check !== undefined) return judgeFile(plan.check);
+  if (plan.history !== undefined) return writeHistory(plan.from, plan.history);
+  await runPlan(plan);
+}
+
+async function runPlan(plan: Plan): Promise<void> {
   const progress = createProgress(plan.seeds);
   let done = 0;
   let failed = 0;

@@ -2,6 +2,8 @@
 import { connect } from "../../src/client.ts";
 import type { VaultClient } from "../../src/client.ts";
 import type { Log } from "../../src/log.ts";
+import { checkHistory as checkOperations } from "../simulation/checks.ts";
+import { toOperations } from "../simulation/process-history.ts";
 import { checkHistory } from "./check-history.ts";
 import type { Verdict } from "./check-history.ts";
 import { createRandom } from "./create-clock.ts";
@@ -123,6 +125,8 @@ async function judge(cluster: NodeCluster, history: History, streams: readonly s
   const stored = [];
   for (const stream of streams) stored.push(await readStoredStream(cluster.store, stream));
   const verdict = checkHistory(history, stored, cluster.witness.staleWrites);
+  const broken = checkOperations(toOperations(history, stored));
+  verdict.faults.push(...broken.map(({ check, what }) => `${check}: ${what}`));
   const { findings } = await verifyStore(cluster.store);
   verdict.faults.push(...findings.map((finding) => `verify: ${finding}`));
   return verdict;
