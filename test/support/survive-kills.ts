@@ -38,7 +38,6 @@ interface Tail {
 }
 
 const batchesInFlight = 24;
-const restartMsMax = 15_000;
 
 /**
  * Kills a vault while two streams are published to and read, each time at another moment, and starts it again: at two
@@ -49,7 +48,7 @@ export async function surviveKills(t: ExecutionContext, { storage, kills, seed }
   t.log(`seed ${seed}`);
   const random = createRandom(seed);
   const ports = [await findFreePort(), await findFreePort()] as const;
-  const start = (round: number) => startQuickly(t, storage, ports[round % 2]!);
+  const start = (round: number) => startVault(t, storage, ports[round % 2]!);
   let vault = await start(0);
   const addresses = ports.map((port) => `127.0.0.1:${port}`);
   const client = createClient(t, vault, { addresses });
@@ -68,6 +67,8 @@ export async function surviveKills(t: ExecutionContext, { storage, kills, seed }
     await vault.kill("SIGKILL");
     t.notRegex(vault.log(), /call failed/, `round ${round}`);
     vault = await start(round);
+    // On files a lease ends with its process; elsewhere nobody may have waited for it to run out.
+    t.is(await causeOfFailover(client), storage.startsWith("file:") ? "expired" : "gone", `round ${round}`);
   }
   await Promise.all(loads.map((load) => load.stop()));
   await checkStreams(t, client, loads, tails);
@@ -78,13 +79,18 @@ export async function surviveKills(t: ExecutionContext, { storage, kills, seed }
   t.log(`${acknowledged()} batches acknowledged`);
 }
 
-async function startQuickly(t: ExecutionContext, storage: string, port: number): Promise<VaultProcess> {
-  const startedAt = systemClock.monotonic();
+function startVault(t: ExecutionContext, storage: string, port: number): Promise<VaultProcess> {
   const settings = ["--segment-bytes", "64KiB", "--commit-bytes-max", "2MiB", "--log-level", "warn"];
-  const vault = await startVaultProcess(t, ["--storage", storage, "--port", String(port), ...settings]);
-  const tookMs = systemClock.monotonic() - startedAt;
-  t.true(tookMs < restartMsMax, `the vault took ${tookMs} ms to start`);
-  return vault;
+  return startVaultProcess(t, ["--storage", storage, "--port", String(port), ...settings]);
+}
+
+/** Why the leader before leads no more. Asked until somebody leads. */
+async function causeOfFailover(client: VaultClient): Promise<string> {
+  for (;;) {
+    const { lastFailover } = await client.getCluster();
+    if (lastFailover !== undefined) return lastFailover.cause;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 function startLoad(client: VaultClient, stream: string, random: () => number): Load {
