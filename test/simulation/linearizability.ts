@@ -112,9 +112,10 @@ function learn(operations: readonly HistoryOperation[], firstOffset: number): Kn
 function prepare(operations: readonly HistoryOperation[], firstOffset: number): Entry[] {
   const known = learn(operations, firstOffset);
   const entries: Entry[] = [];
+  const superfluous = findSuperfluous(operations);
   let observed = firstOffset;
   for (const operation of operations.toSorted((a, b) => (a.endedAt ?? Infinity) - (b.endedAt ?? Infinity))) {
-    if (operation.op === "trim" || operation.op === "delete") continue;
+    if (operation.op === "trim" || operation.op === "delete" || superfluous.has(operation)) continue;
     const { calledAt, endedAt = Infinity } = operation;
     if (operation.op === "append") {
       const entry = prepareAppend(operation, known);
@@ -131,6 +132,31 @@ function prepare(operations: readonly HistoryOperation[], firstOffset: number): 
     }
   }
   return entries;
+}
+
+/**
+ * Of the attempts to store one batch only one takes effect: the one that was told so. Where none was, it may as well be
+ * the first, which had the most time; so the others with an unknown outcome need not be tried.
+ */
+function findSuperfluous(operations: readonly HistoryOperation[]): ReadonlySet<HistoryOperation> {
+  const stored = new Set<string>();
+  const first = new Map<string, Append>();
+  const unknown = operations.filter((operation): operation is Append => {
+    if (operation.op === "append" && operation.outcome === "ok" && operation.duplicate !== true) {
+      stored.add(operation.values[0]!);
+    }
+    return operation.op === "append" && operation.outcome === "unknown";
+  });
+  for (const append of unknown) {
+    const known = first.get(append.values[0]!);
+    if (known === undefined || append.calledAt < known.calledAt) first.set(append.values[0]!, append);
+  }
+  return new Set(
+    unknown.filter((append) => {
+      const [value] = append.values;
+      return stored.has(value!) || first.get(value!) !== append;
+    }),
+  );
 }
 
 function anywhere(): boolean {
