@@ -5,6 +5,7 @@ import { isBlobMissing, isRangeBeyondEnd } from "./azure-errors.ts";
 import type { AzureRequests } from "./azure-requests.ts";
 import type { AzureContainer } from "./azure-target.ts";
 import { blobExists, blobNotFound, etagConflict } from "./blob-errors.ts";
+import { pageBytes } from "./blob-store.ts";
 import type { BlobBytes, BlobProperties, BlobStore, Etag, Fence, PutCondition } from "./blob-store.ts";
 import * as check from "./check-arguments.ts";
 
@@ -68,7 +69,10 @@ export function dateOf(date: Date | undefined): number {
   return date.getTime();
 }
 
-type PageOperations = Pick<BlobStore, "createPages" | "writePages" | "clearPages" | "raiseFence" | "read">;
+type PageOperations = Pick<
+  BlobStore,
+  "createPages" | "writePages" | "clearPages" | "raiseFence" | "read" | "writtenEnd"
+>;
 
 /** The operations on page blobs of a store on Azure. */
 export function pageOperations(context: AzureContext): PageOperations {
@@ -140,6 +144,19 @@ export function pageOperations(context: AzureContext): PageOperations {
       const found = await readProperties(context, name);
       if (found === undefined) throw blobNotFound(name);
       return { bytes: Buffer.alloc(0), etag: found.etag };
+    },
+
+    async writtenEnd(name: string, position: number, lengthBytes: number) {
+      check.checkName(name);
+      check.checkRead(name, position, lengthBytes);
+      const { client } = blobs.get(name);
+      const start = position - (position % pageBytes);
+      const { pageRange = [] } = await requests.read(name, (abortSignal) =>
+        client.getPageRanges(start, position + lengthBytes - start, { abortSignal }),
+      );
+      // The SDK's counts are one short.
+      const written = pageRange.map(({ offset, count = 0 }) => offset + count + 1);
+      return Math.max(position, ...written);
     },
   };
 }

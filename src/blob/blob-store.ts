@@ -106,6 +106,11 @@ export interface BlobReader {
    * several: see docs/format.md. Where a change was under way, `etag` may be one that no other answer has.
    */
   read(name: string, position: number, lengthBytes: number): Promise<BlobBytes>;
+  /**
+   * Where what was written in a range of a page blob ends, at the latest where the range does; the range's start
+   * where none was. What follows in the range is zeros. Absent where reading zeros costs nothing.
+   */
+  writtenEnd?(name: string, position: number, lengthBytes: number): Promise<number>;
   /** A block blob as a whole; undefined if there is none. */
   get(name: string): Promise<BlobBytes | undefined>;
   /** What is known of a blob of either kind; undefined if there is none. */

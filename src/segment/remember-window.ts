@@ -1,29 +1,63 @@
-/** Reading a segment's bytes once where several steps of recovery look at the same. */
-import type { BlobBytes, BlobReader } from "../blob/blob-store.ts";
-import type { SegmentSource } from "./scan.ts";
+/** Reading a segment's bytes once where several steps of recovery look at the same, and holes not at all. */
+import { type BlobReader, pageBytes } from "../blob/blob-store.ts";
+import { lookAheadBytes, type SegmentSource } from "./scan.ts";
 
-/** The last read of a segment. */
-interface Window extends BlobBytes {
+/** What is known of a segment: what stands from `position` on, then zeros up to `end`. */
+interface Window {
   readonly position: number;
-  /** Whether the blob ended before the read did. */
-  readonly last: boolean;
+  readonly bytes: Buffer;
+  readonly etag: string;
+  /** Where knowledge ends; Infinity where the blob ended before the read did. */
+  readonly end: number;
 }
 
+// What is shorter is not worth another request.
+const sparseReadBytesMin = 256 * 1024;
+
 /**
- * The same segment, for who alone may change it and does not: what stands in the last read is not read again. Most
- * segments are opened by one read then, where walking, looking behind the end and the end's page would each take one.
+ * The same segment, for who alone may change it and does not: what stands in the last read is not read again, and where
+ * the store tells what was written, zeros behind it are not read. `sizeBytes`: the blob's size, where it is known.
  */
-export function rememberWindow(source: SegmentSource): SegmentSource {
+export function rememberWindow(source: SegmentSource, sizeBytes = Infinity): SegmentSource {
+  const { store } = source;
   let window: Window | undefined;
-  async function read(name: string, position: number, lengthBytes: number): Promise<BlobBytes> {
-    const start = position - (window?.position ?? Infinity);
-    if (window !== undefined && start >= 0 && (window.last || start + lengthBytes <= window.bytes.length)) {
-      return { bytes: window.bytes.subarray(start, start + lengthBytes), etag: window.etag };
+  async function read(name: string, position: number, lengthBytes: number) {
+    const end = Math.min(position + lengthBytes, sizeBytes);
+    if (window === undefined || position < window.position || end > window.end) {
+      window = await readWindow(store, name, position, lengthBytes, sizeBytes);
     }
-    const found = await source.store.read(name, position, lengthBytes);
-    window = { ...found, position, last: found.bytes.length < lengthBytes };
-    return found;
+    return { bytes: cut(window, position, end), etag: window.etag };
   }
-  const store: BlobReader = { ...source.store, read };
-  return { ...source, store };
+  return { ...source, store: { ...store, read } };
+}
+
+async function readWindow(
+  store: BlobReader,
+  name: string,
+  position: number,
+  lengthBytes: number,
+  sizeBytes: number,
+): Promise<Window> {
+  const end = position + lengthBytes;
+  const known = Math.min(end + lookAheadBytes, sizeBytes);
+  const worthAsking = lengthBytes >= sparseReadBytesMin && sizeBytes < Infinity && position < sizeBytes;
+  if (store.writtenEnd === undefined || !worthAsking) {
+    const { bytes, etag } = await store.read(name, position, lengthBytes);
+    return { position, bytes, etag, end: bytes.length < lengthBytes ? Infinity : end };
+  }
+  // Walking comes first and looks behind the end next: both are answered by one look at what was written.
+  const written = await store.writtenEnd(name, position, known - position);
+  const wanted = Math.min(Math.max(written, position + pageBytes), end);
+  const { bytes, etag } = await store.read(name, position, wanted - position);
+  return { position, bytes, etag, end: written <= end ? known : position + bytes.length };
+}
+
+function cut(window: Window, position: number, end: number): Buffer {
+  const start = position - window.position;
+  if (window.end === Infinity || end - window.position <= window.bytes.length) {
+    return window.bytes.subarray(start, Math.max(start, end - window.position));
+  }
+  const bytes = Buffer.alloc(Math.max(0, end - position));
+  window.bytes.copy(bytes, 0, Math.min(start, window.bytes.length));
+  return bytes;
 }

@@ -224,9 +224,14 @@ async function putMissingIndex(opening: Opening, segment: ListedSegment, recover
   });
 }
 
-async function recover(opening: Opening, segment: ListedSegment, base: SegmentBase): Promise<RecoveredSegment> {
+async function recover(
+  opening: Opening,
+  segment: ListedSegment,
+  base: SegmentBase,
+  sizeBytes?: number,
+): Promise<RecoveredSegment> {
   // Nobody changes it any more: it carries our epoch, or a seal.
-  const source = rememberWindow({ store: opening.engine.store, blob: segment.blob, seed: opening.seed });
+  const source = rememberWindow({ store: opening.engine.store, blob: segment.blob, seed: opening.seed }, sizeBytes);
   const recovered = await recoverSegment(source, base, await readCheckpoint(opening, segment));
   for (const damage of recovered.damages) {
     opening.engine.log.error("storage is damaged", { blob: segment.blob, ...damage, offset: String(damage.offset) });

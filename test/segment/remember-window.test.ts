@@ -46,3 +46,49 @@ test("remembered window - behind a read that reached the blob's end there is not
   t.deepEqual(await read(300, 10), Buffer.alloc(0));
   t.deepEqual(reads, ["60+200"]);
 });
+
+const sizeBytes = 1024 * 1024;
+
+/** A blob with 5,000 bytes at its start, and `more` bytes at 600,000; a store that tells what was written. */
+async function createSparseSource(more: number) {
+  const store = createMemoryStore(systemClock);
+  const content = Buffer.alloc(sizeBytes);
+  content.fill(1, 0, 5000);
+  content.fill(2, 600_000, 600_000 + more);
+  await store.put("blob", content, "always");
+  const reads: string[] = [];
+  const sparse: typeof store = {
+    ...store,
+    read(name, position, lengthBytes) {
+      reads.push(`${position}+${lengthBytes}`);
+      return store.read(name, position, lengthBytes);
+    },
+    async writtenEnd(_name, position, lengthBytes) {
+      const found = content.subarray(0, position + lengthBytes).findLastIndex((byte) => byte !== 0);
+      return Math.max(position, Math.ceil((found + 1) / 4096) * 4096);
+    },
+  };
+  const remembered = rememberWindow({ store: sparse, blob: "blob", seed: 0 }, sizeBytes);
+  const read = async (position: number, length: number) => {
+    const { bytes } = await remembered.store.read("blob", position, length);
+    return { same: bytes.equals(content.subarray(position, position + length)), length: bytes.length };
+  };
+  return { read, reads };
+}
+
+test("remembered window - a hole is not read, and is all zeros", async (t) => {
+  const { read, reads } = await createSparseSource(0);
+  t.deepEqual(await read(0, 500_000), { same: true, length: 500_000 });
+  t.deepEqual(await read(4900, 4_000_000), { same: true, length: sizeBytes - 4900 });
+  t.deepEqual(await read(700_000, 10), { same: true, length: 10 });
+  t.deepEqual(await read(sizeBytes, 400_000), { same: true, length: 0 });
+  t.deepEqual(reads, ["0+8192"]);
+});
+
+test("remembered window - what stands behind a hole is found", async (t) => {
+  const { read, reads } = await createSparseSource(9000);
+  t.deepEqual(await read(0, 500_000), { same: true, length: 500_000 });
+  t.deepEqual(await read(5000, 600_000), { same: true, length: 600_000 });
+  t.deepEqual(await read(5000, 4_000_000), { same: true, length: sizeBytes - 5000 });
+  t.deepEqual(reads.slice(0, 2), ["0+500000", "5000+600000"]);
+});

@@ -152,6 +152,7 @@ async function disturb(
   await what(run, leader);
   await run.cluster.waitForLeader();
   await run.waitForAcknowledgements(acknowledgementsAfter);
+  await run.waitForEveryStream();
   return { startedAt, endedAt: systemClock.monotonic() };
 }
 

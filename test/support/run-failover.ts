@@ -1,6 +1,7 @@
 /** A cluster under load: publishers, subscribers on every node, and the judgement at the end. */
 import { connect } from "../../src/client.ts";
 import type { VaultClient } from "../../src/client.ts";
+import { systemClock } from "../../src/clock.ts";
 import type { Log } from "../../src/log.ts";
 import { checkHistory as checkOperations } from "../simulation/checks.ts";
 import { toOperations } from "../simulation/process-history.ts";
@@ -30,6 +31,8 @@ export interface FailoverRun {
   readonly random: () => number;
   /** Waits until `count` more publishes to the paced stream are acknowledged. */
   waitForAcknowledgements(count: number, limitMs?: number): Promise<void>;
+  /** Waits until each stream beside the three that are read has an acknowledgement from now on. */
+  waitForEveryStream(limitMs?: number): Promise<void>;
   /** The longest time without an acknowledgement of each stream beside the three that are read, in milliseconds. */
   measureStreamGaps(during: { readonly startedAt: number; readonly endedAt: number }): number[];
   /**
@@ -73,6 +76,11 @@ export async function startFailoverRun(scope: Scope, options: FailoverOptions): 
     waitForAcknowledgements(count, limitMs = 60_000) {
       const enough = acknowledgedCount() + count;
       return waitUntil(() => acknowledgedCount() >= enough, `${count} more acknowledgements`, limitMs);
+    },
+    waitForEveryStream(limitMs = 60_000) {
+      const from = systemClock.monotonic();
+      const isBehind = (stream: string) => (history.acknowledgedAt(stream).at(-1) ?? 0) < from;
+      return waitUntil(() => !more.some(isBehind), "every stream goes on", limitMs);
     },
     measureStreamGaps: ({ startedAt, endedAt }) =>
       more.map((stream) => longestGap(history.acknowledgedAt(stream), startedAt, endedAt)),
