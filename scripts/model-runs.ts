@@ -54,7 +54,7 @@ export const modelRuns: readonly ModelRun[] = [
     right: ["LEADERS=2 FAULTS=1"],
     size: "LEADERS=2 FAULTS=1",
     wrong: ["NO_SEAL", "NO_JSON_MATCH", "NO_CHECK_AFTER_RAISE", "NO_CHECK_AFTER_FIRST", "BLOBS_FIRST"],
-    long: ["LEADERS=2 FAULTS=2", "LEADERS=3 FAULTS=1"],
+    long: ["LEADERS=2 FAULTS=2"],
   }),
   ...family("torn", {
     right: ["FRAMES=5 CRASHES=3"],
