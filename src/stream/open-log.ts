@@ -63,7 +63,7 @@ async function tryOpen(opening: Opening): Promise<StreamLog | undefined> {
   if (last === undefined) return openFirst(opening, fence);
   const raised = await raise(opening, fence, last);
   if (raised === undefined) return undefined;
-  const recovered = await readEnd(opening, segments);
+  const recovered = await readEnd(opening, segments, raised.sizeBytes);
   // A newer leader raised the number after us, and what it has written there must not be taken for ours.
   if (recovered === undefined || recovered.lastEpoch > fence.epoch) return undefined;
   if (!(await isStillLast(opening, recovered))) return undefined;
@@ -85,9 +85,14 @@ async function tryOpen(opening: Opening): Promise<StreamLog | undefined> {
 }
 
 /** What the last segment holds; undefined where a segment that was listed is gone: it was trimmed, or the stream deleted. */
-async function readEnd(opening: Opening, segments: readonly ListedSegment[]): Promise<RecoveredSegment | undefined> {
+async function readEnd(
+  opening: Opening,
+  segments: readonly ListedSegment[],
+  sizeBytes: number,
+): Promise<RecoveredSegment | undefined> {
   try {
-    return await recover(opening, segments.at(-1)!, await baseOf(opening, segments, segments.length - 1));
+    const base = await baseOf(opening, segments, segments.length - 1);
+    return await recover(opening, segments.at(-1)!, base, sizeBytes);
   } catch (error) {
     if (isKind(error, "notFound")) return undefined;
     throw error;
@@ -230,7 +235,7 @@ async function recover(
   base: SegmentBase,
   sizeBytes?: number,
 ): Promise<RecoveredSegment> {
-  // Nobody changes it any more: it carries our epoch, or a seal.
+  // It carries our epoch, or a seal: who changes it all the same is a newer leader, and our writes are refused then.
   const source = rememberWindow({ store: opening.engine.store, blob: segment.blob, seed: opening.seed }, sizeBytes);
   const recovered = await recoverSegment(source, base, await readCheckpoint(opening, segment));
   for (const damage of recovered.damages) {
