@@ -23,6 +23,8 @@ export interface NodeLink {
 interface Connection {
   readonly near: Socket;
   far: Socket | undefined;
+  /** Bytes go both ways. To join the sockets once more would send everything twice. */
+  passing: boolean;
 }
 
 /** The ports that connections of this process come from, until `scope` ends. */
@@ -56,7 +58,7 @@ export function createNodeLink(
   let server: Server | undefined;
 
   function accept(near: Socket): void {
-    const connection: Connection = { near, far: undefined };
+    const connection: Connection = { near, far: undefined, passing: false };
     connections.add(connection);
     watch(connection, near);
     // Its other end may have to hear first that it is connected.
@@ -71,6 +73,8 @@ export function createNodeLink(
 
   function pass(connection: Connection): void {
     const { near } = connection;
+    if (connection.passing) return;
+    connection.passing = true;
     if (connection.far === undefined) {
       connection.far = connect(targetPort, "127.0.0.1");
       watch(connection, connection.far);
@@ -89,9 +93,10 @@ export function createNodeLink(
     });
   }
 
-  function hold({ near, far }: Connection): void {
-    near.unpipe().pause();
-    far?.unpipe().pause();
+  function hold(connection: Connection): void {
+    connection.passing = false;
+    connection.near.unpipe().pause();
+    connection.far?.unpipe().pause();
   }
 
   async function listen(): Promise<void> {
