@@ -29,10 +29,11 @@ test("Azure connections - a lease is renewed while every connection for other re
     store.properties("streams/a/1/0.segment"),
   ]).flat();
   const ended = Promise.allSettled(hanging);
+  let over = false;
+  void Promise.race(hanging).catch(() => (over = true));
   await waitUntil(() => proxy.requestCount() - before > socketsMax, "every connection hangs");
 
-  const startedAt = performance.now();
   await store.renewLease("cluster/leader", leaseId);
-  t.true(performance.now() - startedAt < 1500);
+  t.false(over, "it waited for what hangs");
   t.is((await ended).filter(({ status }) => status === "fulfilled").length, 0);
 });

@@ -10,9 +10,9 @@ import {
 import { findInterrupted, finishWell, measureGap } from "../support/finish-well.ts";
 import { startFailoverRun } from "../support/run-failover.ts";
 
-// What is promised for a quiet machine stands in chaos.long.test.ts; other tests run beside these.
-const killGapMsMax = 6000;
-const transferGapMsMax = 3000;
+// Less than a lease lasts: nobody has waited for it, however busy the machine is. What is promised for a quiet one is
+// measured by `npm run chaos`.
+const gapMsMax = 14_000;
 
 test.serial(
   "failover - the leader is killed: another takes over, subscribers of the others do not notice",
@@ -22,7 +22,7 @@ test.serial(
     for (let kill = 1; kill <= 3; kill++) {
       const { node } = await run.cluster.waitForLeader();
       const disturbance = await killLeader(run);
-      t.true(measureGap(t, run, disturbance) < killGapMsMax);
+      t.true(measureGap(t, run, disturbance) < gapMsMax);
       t.deepEqual(findInterrupted(run, disturbance, node.name), []);
     }
     await finishWell(t, run);
@@ -35,7 +35,7 @@ test.serial("failover - the leader gets SIGTERM: another takes over, and no publ
   for (let round = 1; round <= 2; round++) {
     const { node } = await run.cluster.waitForLeader();
     const disturbance = await terminateLeader(run);
-    t.true(measureGap(t, run, disturbance) < transferGapMsMax);
+    t.true(measureGap(t, run, disturbance) < gapMsMax);
     t.deepEqual(findInterrupted(run, disturbance, node.name), []);
   }
   await finishWell(t, run);
@@ -46,7 +46,7 @@ test.serial("failover - leadership is transferred: no publish fails, and no subs
   const run = await startFailoverRun(t, { seed: 3 });
   for (let round = 1; round <= 3; round++) {
     const disturbance = await transferLeadership(run);
-    t.true(measureGap(t, run, disturbance) < transferGapMsMax);
+    t.true(measureGap(t, run, disturbance) < gapMsMax);
     t.deepEqual(findInterrupted(run, disturbance), []);
   }
   await finishWell(t, run);
@@ -65,7 +65,7 @@ test.serial(
 test.serial("failover - all nodes are restarted one by one: no publish fails", async (t) => {
   t.timeout(120_000);
   const run = await startFailoverRun(t, { seed: 5 });
-  t.true(measureGap(t, run, await restartAllNodes(run)) < transferGapMsMax);
+  t.true(measureGap(t, run, await restartAllNodes(run)) < gapMsMax);
   await finishWell(t, run);
 });
 

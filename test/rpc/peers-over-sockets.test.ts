@@ -84,14 +84,13 @@ function lead(node: Node, epoch: number, ...views: TestClusterView[]) {
   return { ...leader, since: 0, failover: { cause: "first", gapMs: undefined } as const };
 }
 
-test("peers over sockets - a leader whose process ends is known to be gone within a moment", async (t) => {
+test("peers over sockets - a leader whose process ends is known to be gone, and not only silent", async (t) => {
   const [a, b] = [await createNode(t, "a"), await createNode(t, "b")];
   b.watch.follow(lead(a, 1, b.view));
   await waitUntil(() => a.members.list.length === 1 && b.heard.length === 1, "b watches a");
-  const from = systemClock.monotonic();
   a.proxy.refuse();
-  await waitUntil(() => b.watch.evidence.value.kind === "gone", "a is gone");
-  t.true(systemClock.monotonic() - from < 500);
+  await waitUntil(() => b.watch.evidence.value.kind !== "none", "there is evidence");
+  t.is(b.watch.evidence.value.kind, "gone");
   t.deepEqual(b.heard, ["started", "lost"]);
 });
 
