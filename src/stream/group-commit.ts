@@ -164,6 +164,7 @@ export class GroupCommit {
     }
     try {
       if (group.commit !== undefined) await this.write(log, group.commit);
+      else if (group.members.some(({ judgement }) => judgement.kind === "refused")) await this.confirm(log);
     } catch (error) {
       this.target.dropLog();
       await this.recover(log, group, error);
@@ -218,6 +219,11 @@ export class GroupCommit {
     await this.persist(["overloaded", "unavailable"], () => log.append(commit));
     this.resendMs = 0;
     this.target.committed(log, commit);
+  }
+
+  /** A refusal is true only if nobody else has written since: a leader that was deposed need not know of it yet. */
+  private confirm(log: StreamLog): Promise<void> {
+    return this.persist(["overloaded", "unavailable"], () => log.assertCurrent());
   }
 
   /** Decides what became of a group whose write failed. */

@@ -105,6 +105,14 @@ export class StreamLog implements ReadableLog {
     if (this.segment.checkpointDue) this.checkpoint();
   }
 
+  /** Asks storage whether the open segment is as this log left it. Throws `fenced` where somebody else changed it. */
+  async assertCurrent(): Promise<void> {
+    const { identity, version } = this.segment;
+    const properties = await this.engine.store.properties(identity.blob);
+    if (properties?.etag === version) return;
+    throw new VaultError("fenced", `another leader has written to ${identity.blob}`);
+  }
+
   /**
    * Whether a commit of `contentBytes` must go to a new segment, or the open one has grown too old. The size that counts
    * is the one that it was made with.

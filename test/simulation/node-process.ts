@@ -45,7 +45,7 @@ export function startNode(options: ProcessOptions): NodeProcess {
   const fault = (path: string, error: unknown) => {
     violate("fault", `${host.name}: ${path}: ${error instanceof Error ? error.stack : String(error)}`);
   };
-  const server = createRpcServer(source, host, node.handlers, fault);
+  const server = createRpcServer(source, host, node.handlers, trace, fault);
   const unlisten = network.listen(endpoint, host, server);
   host.onCrash(unlisten);
   const starting = node.start(endpoint).catch((error: unknown) => {

@@ -5,6 +5,7 @@ import type { RpcStatus } from "../../src/rpc/status.ts";
 import type { Host } from "./host.ts";
 import { createMailbox } from "./mailbox.ts";
 import type { VaultSource } from "./source.ts";
+import type { Trace } from "./trace.ts";
 
 /** What a call sends back: the transport carries it. */
 export interface CallReplies {
@@ -53,6 +54,7 @@ export function createRpcServer(
   source: VaultSource,
   host: Host,
   handlers: HandlerTable,
+  trace: Trace,
   onFault: (path: string, error: unknown) => void,
 ): RpcServer {
   const { VaultError } = source.errors;
@@ -65,6 +67,8 @@ export function createRpcServer(
   async function answer(incoming: IncomingCall, state: CallState, replies: CallReplies): Promise<void> {
     const { path } = incoming;
     const handler = handlers[path];
+    const name = `${path.slice(path.lastIndexOf("/") + 1)} of ${incoming.peer}`;
+    trace.note(host.name, `begins ${name}`);
     calls++;
     const deadline =
       incoming.deadlineMs === undefined ? undefined : host.clock.timer(incoming.deadlineMs, () => state.gone.abort());
@@ -91,9 +95,12 @@ export function createRpcServer(
         }
       }
       replies.status({ code: 0, message: "", details: undefined });
+      trace.note(host.name, `ends ${name}`);
     } catch (error) {
       if (!(error instanceof VaultError) && !state.gone.signal.aborted) onFault(path, error);
-      replies.status(toStatus(error));
+      const status = toStatus(error);
+      trace.note(host.name, `ends ${name} with ${status.code}: ${status.message}`);
+      replies.status(status);
     } finally {
       deadline?.cancel();
       streaming.delete(state.gone);

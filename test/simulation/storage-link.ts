@@ -142,9 +142,12 @@ export function createStorageLink(options: StorageLinkOptions): StorageLink {
       return;
     }
     scheduler.after(latencyMs(), () => arrive(request, reply));
-    if (request.change && chance(weather.doubled)) {
+    // Creates are few, and one that comes again may find that its segment has come and gone.
+    const isCreate = request.call === "createPages";
+    if (request.change && chance(weather.doubled * (isCreate ? 4 : 1))) {
       witness.fault("doubled request");
-      scheduler.after(latencyMs() + 60_000 * random() ** 3, () => void carryOut(request).catch(() => {}));
+      const delayMs = 60_000 * random() ** (isCreate ? 1 : 3);
+      scheduler.after(latencyMs() + delayMs, () => void carryOut(request).catch(() => {}));
     }
   }
 

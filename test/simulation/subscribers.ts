@@ -106,7 +106,7 @@ async function consume(
       heardAt = client.now;
       take(client, subscriber, response, calledAt);
       // Some consumers are slow.
-      if (client.random() < 0.02) await client.pause(5000 * client.random());
+      if (!request.end && client.random() < 0.02) await client.pause(5000 * client.random());
     }
     return undefined;
   } catch (error) {

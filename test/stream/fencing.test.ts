@@ -172,3 +172,19 @@ test("fencing - a stream that another leader deleted can be made again", async (
   t.not(again.incarnation, incarnation);
   t.deepEqual(await readValues(old.vault, "s"), ["new"]);
 });
+
+test("fencing - an old leader that does not know it yet - refuses nothing by what it remembers", async (t) => {
+  const { open, memory, clock } = createEngine(t);
+  const old = open();
+  const producer = (sequence: bigint) => ({ producer: { id: "p", sequence } });
+  await publish(old.vault, "s", ["a"], producer(1n));
+  const next = open({ store: memory });
+  t.like(await publish(next.vault, "s", ["b"], producer(2n)), { firstOffset: 1n });
+  const late = [publish(old.vault, "s", ["c"], producer(3n)), publish(old.vault, "s", ["d"], { expectedOffset: 2n })];
+  const results = await drive(clock, Promise.allSettled(late));
+  t.deepEqual(
+    results.map((result) => result.status === "rejected" && result.reason.kind),
+    ["unavailable", "unavailable"],
+  );
+  t.like(await publish(next.vault, "s", ["c"], producer(3n)), { firstOffset: 2n });
+});
