@@ -94,7 +94,7 @@ async function retell(spin: string, model: string, options: readonly string[], c
   const args = [...options, "-k", trail, model];
   // Spin ends with an error code where the trail ends in a failed assertion.
   const told = await execute(spin, args, { cwd, maxBuffer: outputBytesMax }).catch(
-    (error: { stdout?: string }) => error,
+    (error: unknown) => error as { stdout?: string },
   );
   const lines = (told.stdout ?? "").split("\n");
   const end = lines.findIndex((line) => line.startsWith("spin: trail ends"));

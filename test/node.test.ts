@@ -12,7 +12,6 @@ import { callHandler } from "./support/call-handler.ts";
 import { createClock } from "./support/create-clock.ts";
 import type { ManualClock } from "./support/create-clock.ts";
 import { createFaultyStore } from "./support/create-faulty-store.ts";
-import type { StoreCall } from "./support/create-faulty-store.ts";
 import { drive } from "./support/drive.ts";
 
 const endpoint = "node:50051";
@@ -36,13 +35,13 @@ async function countTakeover(t: ExecutionContext, streams: number): Promise<Reco
   const memory = createMemoryStore(clock, { capacityBytes: 2 ** 40 });
   const first = await startNode(t, clock, memory);
   await first.publish("s0");
-  const stored = await memory.get("streams/s0/stream.json");
+  const stored = (await memory.get("streams/s0/stream.json"))!;
   for (let stream = 1; stream < streams; stream++) {
-    await memory.put(`streams/s${stream}/stream.json`, stored!.bytes, "always");
+    await memory.put(`streams/s${stream}/stream.json`, stored.bytes, "always");
     await memory.createPages(`streams/s${stream}/${"0".repeat(32)}/${"0".repeat(20)}.segment`, 4096, heldFence(1));
   }
   const counted = createFaultyStore(memory);
-  const calls = () => Object.fromEntries<number>(counted.calls as ReadonlyMap<StoreCall, number>);
+  const calls = () => Object.fromEntries<number>(counted.calls);
   const second = await startNode(t, clock, counted.store);
   t.is(second.node.leadership.role, "leader");
   await drive(clock, second.publish("s0"));

@@ -75,7 +75,9 @@ function toText({ node, leader, epoch, leaderSince, lastFailover, nodes }: Clust
 }
 
 function describeNode(node: NodeInfo | undefined): string {
-  return node === undefined ? "-" : `${node.endpoint} (${node.role}, version ${node.version || "unknown"}, id ${node.id})`;
+  return node === undefined
+    ? "-"
+    : `${node.endpoint} (${node.role}, version ${node.version || "unknown"}, id ${node.id})`;
 }
 
 const causes: Readonly<Record<FailoverInfo["cause"], string>> = {

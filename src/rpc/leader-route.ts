@@ -80,7 +80,7 @@ export function startWait(forwarder: Forwarder, { deadlineMs, signal }: CallCont
       if (found !== undefined && key !== refusedIn) return found;
       const now = clock.monotonic();
       giveUpAt = Math.min(giveUpAt, now + leaderWaitMs, lastAnswerAt);
-      if (now >= giveUpAt || leaving.aborted) throw failure ?? notLeading(cluster);
+      if (now >= giveUpAt || leaving.aborted) throw failure instanceof Error ? failure : notLeading(cluster);
       const backoffMs = Math.min(backoffMsMax, backoffMsFirst * 2 ** refusals);
       const delayMs = found === undefined ? lookMs : backoffMs * (0.5 + clock.random() / 2);
       await waitForChange(cluster, clock, key, Math.min(delayMs, giveUpAt - now), signal);

@@ -108,7 +108,7 @@ export class OpenStreams {
   async drain(): Promise<void> {
     const draining = [...this.streams.values()].map(async (opening) => {
       // One that is still being opened has nothing to answer.
-      const stream = await Promise.race([opening, undefined]).catch(() => undefined);
+      const stream = await Promise.race([opening, Promise.resolve()]).catch(() => undefined);
       if (stream?.committer.busy === true) await stream.committer.exclusively(async () => undefined);
     });
     await Promise.all(draining);

@@ -25,7 +25,7 @@ function urlWithSas({ endpoint }: TestAzurite, permissions: string, container = 
   const credential = new StorageSharedKeyCredential(account, key);
   const expiresOn = new Date(systemClock.now() + 3_600_000);
   const values = { containerName: container, permissions: ContainerSASPermissions.parse(permissions), expiresOn };
-  return `${endpoint}/${account}/${container}?${generateBlobSASQueryParameters(values, credential)}`;
+  return `${endpoint}/${account}/${container}?${generateBlobSASQueryParameters(values, credential).toString()}`;
 }
 
 async function start(t: ExecutionContext, setting: string) {

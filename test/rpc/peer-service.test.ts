@@ -51,7 +51,7 @@ function createLeader() {
     const handler = handlers[methodPath(PeerService.method.watch)];
     if (handler?.kind !== "serverStream") throw new Error("not a server stream");
     const call = new AbortController();
-    const request = Buffer.from(toBinary(WatchRequestSchema, create(WatchRequestSchema, { watcher: watcher! })));
+    const request = Buffer.from(toBinary(WatchRequestSchema, create(WatchRequestSchema, { watcher })));
     const responses: WatchResponse[] = [];
     const ended = (async () => {
       for await (const bytes of handler.handle(request, createContext({ signal: call.signal }))) {

@@ -28,7 +28,7 @@ export function createMailbox<T>(): Mailbox<T> {
           taken?.();
           yield value;
         } else if (ended !== undefined) {
-          if (ended.error !== undefined) throw ended.error;
+          if (ended.error !== undefined) throw ended.error as Error;
           return;
         } else {
           await new Promise<void>((resolve) => (wake = resolve));
