@@ -12,11 +12,11 @@ import type { BlobReader } from "../blob/blob-store.ts";
 import { type Clock, sleep } from "../clock.ts";
 import { isKind } from "../errors.ts";
 import { encodeTimestampField } from "../segment/commit.ts";
-import { type Frame, frameFlags, incarnationSeed } from "../segment/format.ts";
+import { type Frame, frameFlags, headerBytes, incarnationSeed } from "../segment/format.ts";
 import { type Checkpoint, decodeCheckpoint, type IndexEntry } from "../segment/offset-index.ts";
 import { type ProducerLimits, ProducerTable } from "../segment/producers.ts";
 import { walkRecords } from "../segment/records.ts";
-import { judgeStop } from "../segment/recovery.ts";
+import { isZero, judgeStop } from "../segment/recovery.ts";
 import { type ScanState, scanFrames, scanStart, type SegmentSource } from "../segment/scan.ts";
 import { metadataBlob, segmentPrefix, type StreamMetadata } from "./metadata.ts";
 import { indexBlob, type ListedSegment, listSegments, segmentBlob } from "./segment-list.ts";
@@ -110,7 +110,7 @@ async function* verifySegments(check: Check, segments: readonly ListedSegment[])
     if (check.endOfStream) yield finding(segment.blob, 0, "follows the end of the stream");
     walk.state = { ...scanStart(segment.firstOffset, walk.state.timestamp), epoch: walk.state.epoch };
     try {
-      yield* verifySegment(check, segment, walk.state, walk.queue.length === 0);
+      yield* verifySegment(check, segment, walk.state, walk.queue[0]);
     } catch (error) {
       yield await explainFailure(check, walk, segment, error);
       continue;
@@ -215,9 +215,14 @@ async function* verifySegment(
   check: Check,
   segment: ListedSegment,
   state: ScanState,
-  last: boolean,
+  next: ListedSegment | undefined,
 ): AsyncGenerator<VerifyEvent> {
+  const last = next === undefined;
   const source: SegmentSource = { store: check.store, blob: segment.blob, seed: check.seed };
+  if (await isMadeAgain(check, source, next)) {
+    yield note(segment.blob, "is empty, and lies before the stream's start: a request to make it came late");
+    return;
+  }
   // Before the frames are read: what it names must be there then.
   const stored = await check.store.get(segment.indexBlob);
   const { incarnation } = check.metadata;
@@ -259,6 +264,13 @@ async function* verifySegment(
   if (!last && !state.sealed) yield finding(segment.blob, state.position, "ends without a seal, but another follows");
   for (const entry of entries.values())
     yield finding(segment.indexBlob, entry.position, "the index names no frame here");
+}
+
+/** Whether a segment was trimmed away, and made again, empty, by a request that came late. */
+async function isMadeAgain(check: Check, source: SegmentSource, next: ListedSegment | undefined): Promise<boolean> {
+  if (next === undefined || next.firstOffset > check.startOffset) return false;
+  const { bytes } = await check.store.read(source.blob, 0, headerBytes);
+  return isZero(bytes, 0, bytes.length);
 }
 
 function* verifyFrame(
