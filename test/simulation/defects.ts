@@ -28,8 +28,8 @@ export const defects: readonly Defect[] = [
     "stream/open-log.ts",
     `  const raised = await raise(opening, fence, last);
   if (raised === undefined) return undefined;
-  const recovered = await readEnd(opening, segments);`,
-    `  const recovered = await readEnd(opening, segments);
+  const recovered = await readEnd(opening, segments, raised.sizeBytes);`,
+    `  const recovered = await readEnd(opening, segments, (await engine.store.properties(last.blob))?.sizeBytes ?? 0);
   const raised = await raise(opening, fence, last);
   if (raised === undefined) return undefined;`,
   ),

@@ -248,7 +248,17 @@ export function createStorageLink(options: StorageLinkOptions): StorageLink {
     return { ...properties, sizeBytes: properties.sizeBytes + unusedBytes };
   }
 
+  /** Where what was written in a range ends, by whole sectors. */
+  async function writtenEndOf(name: string, position: number, lengthBytes: number): Promise<number> {
+    const { bytes } = await memory.read(name, position, lengthBytes);
+    const last = bytes.findLastIndex((byte) => byte !== 0);
+    if (last < 0) return position;
+    return Math.min(position + lengthBytes, Math.ceil((position + last + 1) / sectorBytes) * sectorBytes);
+  }
+
   const { requestTimeoutMs, leaseTimeoutMs } = options;
+  // As on some storages.
+  const tellsWhatWasWritten = random() < 0.5;
   const read = <T>(call: string, name: string, apply: () => Promise<T>, timeoutMs = requestTimeoutMs) =>
     send({ call, name, timeoutMs, change: false, apply });
   const change = <T>(call: string, name: string, apply: () => Promise<T>, timeoutMs = requestTimeoutMs) =>
@@ -300,6 +310,12 @@ export function createStorageLink(options: StorageLinkOptions): StorageLink {
       read("read", name, () =>
         chance(weather.mixedReads) ? readMixed(name, position, lengthBytes) : memory.read(name, position, lengthBytes),
       ),
+    ...(tellsWhatWasWritten
+      ? {
+          writtenEnd: (name: string, position: number, lengthBytes: number) =>
+            read("writtenEnd", name, () => writtenEndOf(name, position, lengthBytes)),
+        }
+      : {}),
     get: (name) => read("get", name, () => memory.get(name)),
     properties: (name) => read("properties", name, () => propertiesOf(name), leaseTimeoutMs),
     list: (prefix, limit, from) => read("list", prefix, () => memory.list(prefix, limit, from)),
