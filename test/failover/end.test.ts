@@ -23,7 +23,7 @@ test.serial(
       const { node } = await run.cluster.waitForLeader();
       const disturbance = await killLeader(run);
       t.true(measureGap(t, run, disturbance) < gapMsMax);
-      t.deepEqual(findInterrupted(run, disturbance, node.name), []);
+      t.deepEqual(findInterrupted(run, disturbance, node), []);
     }
     await finishWell(t, run);
   },
@@ -36,7 +36,7 @@ test.serial("failover - the leader gets SIGTERM: another takes over, and no publ
     const { node } = await run.cluster.waitForLeader();
     const disturbance = await terminateLeader(run);
     t.true(measureGap(t, run, disturbance) < gapMsMax);
-    t.deepEqual(findInterrupted(run, disturbance, node.name), []);
+    t.deepEqual(findInterrupted(run, disturbance, node), []);
   }
   await finishWell(t, run);
 });

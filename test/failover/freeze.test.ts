@@ -12,7 +12,7 @@ test.serial(
     const { node } = await run.cluster.waitForLeader();
     const disturbance = await freezeLeader(true)(run);
     measureGap(t, run, disturbance);
-    t.deepEqual(findInterrupted(run, disturbance, node.name), []);
+    t.deepEqual(findInterrupted(run, disturbance, node), []);
     t.true(run.cluster.witness.refusedCount > 0, "its write came, and was refused");
     await finishWell(t, run);
   },

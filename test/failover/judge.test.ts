@@ -1,12 +1,17 @@
 /** The judge of the failover tests finds what it is there to find. */
+import { connect, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import test from "ava";
 import { VaultError } from "../../src/errors.ts";
 import { checkHistory } from "../support/check-history.ts";
 import type { Verdict } from "../support/check-history.ts";
 import { createFenceWitness } from "../support/create-fence-witness.ts";
+import { createNodeLink, watchOwnPorts } from "../support/create-node-link.ts";
 import { createHistory, longestGap } from "../support/failover-history.ts";
 import type { History, Reader } from "../support/failover-history.ts";
+import { findFreePort } from "../support/find-free-port.ts";
 import type { StoredStream } from "../support/read-stored-stream.ts";
+import { waitUntil } from "../support/wait-until.ts";
 
 const good = { acknowledged: 3, lost: 0, duplicated: 0, vanished: 0, staleWrites: 0, publishFailures: 0 };
 
@@ -95,4 +100,33 @@ test("failover judge - a gap that began before counts, one that was over does no
   t.is(longestGap([0, 10, 500, 510, 520, 3000], 505, 600), 2480);
   t.is(longestGap([0, 10, 500, 510, 520], 100, 600), 490);
   t.is(longestGap([], 0, 1), 0);
+});
+
+test("failover judge - a network that is held and opened passes on each byte once, clients' at once", async (t) => {
+  const echo = createServer((socket) => void socket.pipe(socket));
+  await new Promise<void>((resolve) => echo.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => void echo.close());
+  const clientPorts = watchOwnPorts(t);
+  const { port } = echo.address() as AddressInfo;
+  const links = [clientPorts, new Set<number>()].map(async (ports) => {
+    const link = createNodeLink(t, await findFreePort(), port, ports);
+    await link.set("open");
+    const socket = connect(Number(link.endpoint.split(":")[1]), "127.0.0.1");
+    t.teardown(() => void socket.destroy());
+    let received = "";
+    socket.on("data", (bytes: Buffer) => (received += bytes.toString()));
+    return { link, send: (text: string) => void socket.write(text), received: () => received };
+  });
+  const [client, node] = await Promise.all(links);
+  for (const text of ["a", "b"]) {
+    for (const one of [client!, node!]) {
+      await one.link.set("held");
+      one.send(text);
+    }
+    await waitUntil(() => client!.received().endsWith(text), `the client hears ${text}`);
+    t.false(node!.received().endsWith(text));
+    for (const one of [client!, node!]) await one.link.set("open");
+    await waitUntil(() => node!.received().endsWith(text), `the node hears ${text}`);
+  }
+  t.deepEqual([client!.received(), node!.received()], ["ab", "ab"]);
 });

@@ -27,6 +27,8 @@ interface Connection {
   passing: boolean;
 }
 
+const clientDelayMs = 20;
+
 /** The ports that connections of this process come from, until `scope` ends. */
 export function watchOwnPorts(scope: Scope): ReadonlySet<number> {
   const ports = new Set<number>();
@@ -61,10 +63,14 @@ export function createNodeLink(
     const connection: Connection = { near, far: undefined, passing: false };
     connections.add(connection);
     watch(connection, near);
-    // Its other end may have to hear first that it is connected.
-    setImmediate(() => {
-      if (connections.has(connection) && (state === "open" || isClient(connection))) pass(connection);
-    });
+    if (state === "open") {
+      pass(connection);
+      return;
+    }
+    // A client in this process hears a little later that it is connected.
+    setTimeout(() => {
+      if (connections.has(connection) && isClient(connection)) pass(connection);
+    }, clientDelayMs);
   }
 
   function isClient({ near }: Connection): boolean {
@@ -72,9 +78,10 @@ export function createNodeLink(
   }
 
   function pass(connection: Connection): void {
-    const { near } = connection;
+    // What is piped twice arrives twice.
     if (connection.passing) return;
     connection.passing = true;
+    const { near } = connection;
     if (connection.far === undefined) {
       connection.far = connect(targetPort, "127.0.0.1");
       watch(connection, connection.far);

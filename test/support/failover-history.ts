@@ -24,18 +24,26 @@ export interface Attempt {
   failure: string | undefined;
 }
 
+/** A connection or a subscription that broke and was made anew. */
+export interface Interruption {
+  readonly at: number;
+  /** Of the node that was connected to. */
+  readonly address: string;
+  readonly why: string;
+}
+
 /** A subscriber, and what it has seen. */
 export interface Reader {
   readonly name: string;
   readonly stream: string;
-  /** The name of the node that it reads from while that is there. */
+  /** The name of the node that it reads from, until that is gone for the first time. */
   readonly node: string;
   /** The ids of the records, by offset, from the stream's first on. */
   readonly ids: number[];
   /** What must not be: gaps, duplicates. */
   readonly faults: string[];
   /** When its connection or its subscription broke and was made anew. */
-  readonly interruptions: { readonly at: number; readonly why: string }[];
+  readonly interruptions: Interruption[];
   /** Ends it; rejects with what ended it before. */
   stop(): Promise<void>;
 }
@@ -124,6 +132,7 @@ function startReader(client: (log: Log) => VaultClient, node: string, stream: st
     warn: (_event, fields) => {
       interruptions.push({
         at: systemClock.monotonic(),
+        address: String(fields?.["address"]),
         why: String((fields?.["error"] as Error | undefined)?.message),
       });
     },

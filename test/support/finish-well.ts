@@ -19,10 +19,15 @@ export function measureGap(t: ExecutionContext, run: FailoverRun, { startedAt, e
   return gapMs;
 }
 
-/** The subscribers, those at `node` aside, whose subscriptions broke during a disturbance. */
-export function findInterrupted(run: FailoverRun, { startedAt, endedAt }: Disturbance, node?: string): string[] {
-  return run.history.readers.flatMap((reader) => {
-    const broke = reader.interruptions.find(({ at }) => at >= startedAt && at <= endedAt);
-    return broke === undefined || reader.node === node ? [] : [`${reader.name}: ${broke.why}`];
+/** The subscribers, those that were connected to `node` aside, whose subscriptions broke during a disturbance. */
+export function findInterrupted(
+  run: FailoverRun,
+  { startedAt, endedAt }: Disturbance,
+  node?: { readonly endpoint: string },
+): string[] {
+  return run.history.readers.flatMap(({ name, interruptions }) => {
+    const during = interruptions.filter(({ at }) => at >= startedAt && at <= endedAt);
+    const broke = during.find(({ address }) => address !== node?.endpoint);
+    return broke === undefined ? [] : [`${name}: ${broke.why}`];
   });
 }
