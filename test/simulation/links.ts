@@ -95,7 +95,8 @@ function createConnection(
 
   const other = (side: Side): Side => (side === "caller" ? "server" : "caller");
   const isCutFrom = (from: Side) => links.isCut(machineOf(hosts[from]), machineOf(hosts[other(from)]));
-  const isSilent = () => isCutFrom("caller") || isCutFrom("server") || caller.frozen || server.frozen;
+  const isSilent = () =>
+    isCutFrom("caller") || isCutFrom("server") || [caller, server].some((host) => host.frozen || !host.alive);
 
   const carry = (from: Side, run: () => void) => {
     const at = Math.max(arrivals[from], scheduler.now + links.latencyMs());
