@@ -16,7 +16,7 @@ test("defects - the code as it is - has every place that a defect changes", asyn
 
 for (const name of ["acknowledged before the write", "a claim takes the epoch that is there"]) {
   test(`defects - ${name} - is found`, async (t) => {
-    t.timeout(2 * 60_000);
+    t.timeout(5 * 60_000);
     const defect = defects.find((candidate) => candidate.name === name)!;
     t.not(await findDefect(defect, 1, 20), undefined);
   });

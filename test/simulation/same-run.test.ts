@@ -4,7 +4,7 @@ import { simulate } from "./simulate.ts";
 import { checkoutRoot, loadSource } from "./source.ts";
 
 test("simulation - the same seed in another process - is the same run, to the last line of its trace", async (t) => {
-  t.timeout(2 * 60_000);
+  t.timeout(5 * 60_000);
   const source = await loadSource(checkoutRoot);
   const elsewhere = await runSeeds({ from: 1001, count: 8, workers: 1 });
   const digests = new Set<string>();

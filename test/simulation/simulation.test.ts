@@ -6,7 +6,7 @@ const least = (answers: readonly SeedAnswer[], name: keyof SeedAnswer["stats"]) 
   Math.min(...answers.map(({ stats }) => stats[name]));
 
 test("simulation - 300 seeds of faults - every promise is kept, and no run is an empty one", async (t) => {
-  t.timeout(5 * 60_000);
+  t.timeout(8 * 60_000);
   const answers = await runSeeds({
     from: 1,
     count: 300,
