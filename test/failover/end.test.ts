@@ -13,6 +13,7 @@ import { startFailoverRun } from "../support/run-failover.ts";
 // Less than a lease lasts: nobody has waited for it, however busy the machine is. What is promised for a quiet one is
 // measured by `npm run chaos`.
 const gapMsMax = 14_000;
+const manyStreamsGapMsMax = 30_000;
 
 test.serial(
   "failover - the leader is killed: another takes over, subscribers of the others do not notice",
