@@ -66,15 +66,19 @@ function readPlan(): Plan | undefined {
   };
 }
 
-/** Tells how far it is: on a terminal only. */
-function createProgress(count: number): (answers: number, failed: number) => void {
+// Where there is no terminal a line is told each time that so many seeds are done.
+const seedsPerLine = 100;
+
+/** Tells how far it is. */
+function createProgress(count: number): (done: number, failed: number) => void {
   const startedAt = Date.now();
+  const { isTTY } = process.stderr;
   return (done, failed) => {
-    if (!process.stderr.isTTY) return;
+    if (!isTTY && done % seedsPerLine !== 0) return;
     const perSecond = done / ((Date.now() - startedAt) / 1000);
     const leftSeconds = Math.round((count - done) / perSecond);
-    const end = done === count ? "\n" : "";
-    process.stderr.write(`\r${done} of ${count} seeds, ${failed} failed, ${leftSeconds} s left  ${end}`);
+    const text = `${done} of ${count} seeds, ${failed} failed, ${leftSeconds} s left`;
+    process.stderr.write(isTTY ? `\r${text}  ${done === count ? "\n" : ""}` : `${text}\n`);
   };
 }
 
