@@ -109,7 +109,7 @@ test("failover judge - a network that is held and opened passes on each byte onc
   const clientPorts = watchOwnPorts(t);
   const { port } = echo.address() as AddressInfo;
   const links = [clientPorts, new Set<number>()].map(async (ports) => {
-    const link = createNodeLink(t, await findFreePort(), port, ports);
+    const link = createNodeLink(t, await findFreePort(t), port, ports);
     await link.set("open");
     const socket = connect(Number(link.endpoint.split(":")[1]), "127.0.0.1");
     t.teardown(() => void socket.destroy());

@@ -62,7 +62,7 @@ test("grpc caller unary - the other node's status comes back as the error that i
 });
 
 test("grpc caller unary - a refused connection says that nothing was sent", async (t) => {
-  const endpoint = `127.0.0.1:${await findFreePort()}`;
+  const endpoint = `127.0.0.1:${await findFreePort(t)}`;
   const caller = createCaller(t);
   const from = systemClock.monotonic();
   for (let attempt = 0; attempt < 3; attempt++) {

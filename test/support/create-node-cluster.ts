@@ -81,7 +81,7 @@ export async function createNodeCluster(scope: Scope, options: ClusterOptions): 
   for (let i = 0; i < options.nodeCount; i++) {
     const repeatPercent = options.repeatPercent ?? 1;
     const storage = await createStorageLink(scope, { target: azurite.endpoint, witness, random, repeatPercent });
-    const [port, peerPort] = [await findFreePort(), await findFreePort()];
+    const [port, peerPort] = [await findFreePort(scope), await findFreePort(scope)];
     const peers = createNodeLink(scope, peerPort, port, clientPorts);
     nodes.push(createNode(scope, String.fromCharCode(97 + i), port, peers, storage, options.settings ?? []));
   }

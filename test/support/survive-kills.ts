@@ -47,7 +47,7 @@ const batchesInFlight = 24;
 export async function surviveKills(t: ExecutionContext, { storage, kills, seed }: Killing): Promise<void> {
   t.log(`seed ${seed}`);
   const random = createRandom(seed);
-  const ports = [await findFreePort(), await findFreePort()] as const;
+  const ports = [await findFreePort(t), await findFreePort(t)] as const;
   const start = (round: number) => startVault(t, storage, ports[round % 2]!);
   let vault = await start(0);
   const addresses = ports.map((port) => `127.0.0.1:${port}`);
