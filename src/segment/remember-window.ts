@@ -1,5 +1,6 @@
 /** Reading a segment's bytes once where several steps of recovery look at the same, and holes not at all. */
 import { type BlobReader, pageBytes } from "../blob/blob-store.ts";
+import { isZero } from "./recovery.ts";
 import { lookAheadBytes, type SegmentSource } from "./scan.ts";
 
 /** What is known of a segment: what stands from `position` on, then zeros up to `end`. */
@@ -53,11 +54,15 @@ async function readWindow(
 }
 
 function cut(window: Window, position: number, end: number): Buffer {
+  const lengthBytes = Math.max(0, end - position);
   const start = position - window.position;
-  if (window.end === Infinity || end - window.position <= window.bytes.length) {
-    return window.bytes.subarray(start, Math.max(start, end - window.position));
-  }
-  const bytes = Buffer.alloc(Math.max(0, end - position));
-  window.bytes.copy(bytes, 0, Math.min(start, window.bytes.length));
+  const known = window.bytes.subarray(start, start + lengthBytes);
+  if (window.end === Infinity || known.length === lengthBytes) return known;
+  if (lengthBytes <= hole.length && isZero(known, 0, known.length)) return hole.subarray(0, lengthBytes);
+  const bytes = Buffer.alloc(lengthBytes);
+  known.copy(bytes);
   return bytes;
 }
+
+// What an opening looks at behind the end, most of the time. One for all, which nobody writes to.
+const hole = Buffer.alloc(lookAheadBytes);

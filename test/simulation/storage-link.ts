@@ -251,9 +251,10 @@ export function createStorageLink(options: StorageLinkOptions): StorageLink {
   /** Where what was written in a range ends, by whole sectors. */
   async function writtenEndOf(name: string, position: number, lengthBytes: number): Promise<number> {
     const { bytes } = await memory.read(name, position, lengthBytes);
-    const last = bytes.findLastIndex((byte) => byte !== 0);
-    if (last < 0) return position;
-    return Math.min(position + lengthBytes, Math.ceil((position + last + 1) / sectorBytes) * sectorBytes);
+    let last = bytes.length;
+    while (last > 0 && bytes[last - 1] === 0) last--;
+    if (last === 0) return position;
+    return Math.min(position + lengthBytes, Math.ceil((position + last) / sectorBytes) * sectorBytes);
   }
 
   const { requestTimeoutMs, leaseTimeoutMs } = options;
