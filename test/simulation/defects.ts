@@ -222,4 +222,54 @@ export const defects: readonly Defect[] = [
     "    this.wholeWanted = true;\n    await this.reads.ask();",
     "    this.wholeWanted = true;",
   ),
+  {
+    name: "no check after the create",
+    edits: [
+      {
+        file: "stream/stream-log.ts",
+        find: "    await checkStillSealed(this.engine, sealed, created);\n",
+        replace: "",
+      },
+      {
+        file: "stream/open-log.ts",
+        find: "    if (sealed !== undefined) await checkStillSealed(engine, sealed, created);\n    else if",
+        replace:
+          "    if (sealed === undefined && created.firstOffset < 0n) await checkStillSealed(engine, sealed!, created);\n    else if",
+      },
+    ],
+  },
+  defect(
+    "the index is trusted for the end",
+    "segment/recovery.ts",
+    "    for await (const frame of scanFrames(source, state)) note(found, frame, damages.length > 0);\n",
+    "    if (trusted === undefined)\n      for await (const frame of scanFrames(source, state)) note(found, frame, damages.length > 0);\n",
+  ),
+  {
+    name: "a node that leads again does not read the end again",
+    edits: [
+      {
+        file: "stream/vault.ts",
+        find: "    this.streams.abandon();\n",
+        replace: "",
+      },
+      {
+        file: "stream/stream.ts",
+        find: "    const log = await openLog(this.engine, this.name, this.current).catch((error: unknown) => {",
+        replace: `    const known = this.view;
+    if (known !== undefined && this.writable) {
+      const fence = this.engine.leadership.fence();
+      const { blob } = known.openSegment;
+      const { store } = this.engine;
+      const found = await store.properties(blob);
+      if (found !== undefined) {
+        const { etag } = await store.raiseFence(blob, found.etag, fence);
+        Object.assign(known, { fence });
+        Object.assign(known.writer, { etag, identity: { ...known.writer.identity, fence } });
+        return known;
+      }
+    }
+    const log = await openLog(this.engine, this.name, this.current).catch((error: unknown) => {`,
+      },
+    ],
+  },
 ];

@@ -27,8 +27,8 @@ export interface World {
   readonly processes: (NodeProcess | undefined)[];
   /** How often each kind of fault happened. */
   readonly faultCounts: Map<string, number>;
-  /** Epochs and the processes that wrote under them. */
-  readonly owners: ReadonlyMap<number, string>;
+  /** How many processes have led behind the first one. */
+  readonly failovers: number;
   /** How many segments were begun behind another. */
   readonly rolls: number;
   /** A source of randomness of its own for each purpose, so that one does not disturb the other. */
@@ -92,7 +92,9 @@ export function createWorld(options: WorldOptions): World {
     endpoints,
     processes,
     faultCounts: witness.faults,
-    owners: witness.owners,
+    get failovers() {
+      return witness.failovers();
+    },
     get rolls() {
       return witness.rolls();
     },
@@ -167,7 +169,12 @@ function createWitness(violate: WorldOptions["violate"]) {
     },
     fault: (kind) => void faults.set(kind, (faults.get(kind) ?? 0) + 1),
   };
-  return { ...witness, faults, owners, rolls: () => rolls };
+  return {
+    ...witness,
+    faults,
+    failovers: () => Math.max(0, new Set(owners.values()).size - 1),
+    rolls: () => rolls,
+  };
 }
 
 /** Machines' clocks are a little off, and some run at another speed: within what the vault allows. */
