@@ -1,21 +1,29 @@
 /** `npm run bench`: measures, and prints figures. Progress goes to the standard error. */
+import { bars } from "./bars.ts";
+import { groups } from "./groups.ts";
 import { checkMemory, formatMemory, measureMemory } from "./memory.ts";
 import { parseOptions, usage } from "./options.ts";
 import type { BenchOptions } from "./options.ts";
-import { formatReport, reportThroughput } from "./report.ts";
+import { formatReport, reportRun } from "./report.ts";
+import { runGroups } from "./run-rounds.ts";
+import { selectGroups } from "./selection.ts";
+import { chooseSettings } from "./settings.ts";
 import { checkStartup, formatStartup, measureStartup } from "./startup.ts";
-import { measureThroughput } from "./throughput.ts";
 
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-async function run(options: BenchOptions): Promise<{ json: object; text: string; problem?: string | undefined }> {
+interface Outcome {
+  readonly json: object;
+  readonly text: string;
+  readonly problem?: string | undefined;
+}
+
+async function run(options: BenchOptions, args: readonly string[]): Promise<Outcome> {
   switch (options.command) {
-    case "throughput": {
-      const report = reportThroughput(await measureThroughput(options, say));
-      return { json: report, text: formatReport(report) };
-    }
+    case "bench":
+      return runBench(options, args);
     case "memory": {
       const report = await measureMemory(options, say);
       return { json: report, text: formatMemory(report), problem: checkMemory(report) };
@@ -27,16 +35,27 @@ async function run(options: BenchOptions): Promise<{ json: object; text: string;
   }
 }
 
+async function runBench(options: BenchOptions, args: readonly string[]): Promise<Outcome> {
+  const settings = chooseSettings(options);
+  const selected = selectGroups(groups, bars, options.only, options.full);
+  const result = await runGroups(selected, { ...options, settings }, say);
+  const report = reportRun(result, settings, args);
+  const missed = Object.entries(report.limits).filter(([, { met }]) => !met);
+  const problem = missed.length === 0 ? undefined : `missed: ${missed.map(([name]) => name).join(", ")}`;
+  return { json: report, text: formatReport(report), problem };
+}
+
 // The processes that this one started get the same signal and end; what waits for them then fails and cleans up.
 process.on("SIGINT", () => say("stopping"));
 process.on("SIGTERM", () => say("stopping"));
 
 try {
-  const options = parseOptions(process.argv.slice(2));
+  const args = process.argv.slice(2);
+  const options = parseOptions(args);
   if (options === "help") {
     process.stdout.write(usage);
   } else {
-    const { json, text, problem } = await run(options);
+    const { json, text, problem } = await run(options, args);
     process.stdout.write(options.json ? `${JSON.stringify(json)}\n` : text);
     if (options.check && problem !== undefined) throw new Error(problem);
   }

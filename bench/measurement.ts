@@ -1,39 +1,83 @@
+/**
+ * What the bench is made of.
+ *
+ * A **group** prepares what it needs (vaults, bare servers, load generators, each a process of its own) and gives
+ * **measurements**. In each round every measurement of the group is run once, one after the other, so that what else the
+ * machine does falls on all alike. A run gives **figures**: names that end in their unit, with values. A **bar**
+ * (`bars.ts`) sets a figure beside the same figure of its limits, round by round.
+ *
+ * To add a measurement:
+ *
+ * 1. Write `groups/NAME.ts` with a `Group`: `measurements` lists the names, `prepare` starts what is needed (everything
+ *    started goes on `context.stack`, files go below `context.directory`) and returns a `Measurement` for each name in
+ *    `context.wanted`; it should not prepare what the others need. The limit is a measurement like any other.
+ *    `groups/publish.ts` is the pattern; `publish()` there loads any vault by its endpoint, `startVault` starts one.
+ * 2. Add the group to `groups.ts`, and a bar to `bars.ts` if there is one.
+ * 3. Say in docs/performance.md what it measures.
+ *
+ * `npm run bench -- --only NAME --rounds 3` then runs it alone, where NAME is a group, a measurement or a bar.
+ */
 import { readCpuSeconds } from "./machine.ts";
-import type { Sample } from "./statistics.ts";
-import type { WorkerProcess } from "./worker-process.ts";
+
+/** What one run of a measurement gave: figure → value. `figureUnits` has the names. */
+export type Figures = Readonly<Partial<Record<FigureName, number>>>;
+
+/** Every figure: what of, where the unit alone does not say it, its unit, and whether more of it is better. */
+export const figureUnits = {
+  mbPerSecond: { unit: "MB/s", moreIsBetter: true },
+  recordsPerSecond: { unit: "records/s", moreIsBetter: true },
+  requestsPerSecond: { unit: "requests/s", moreIsBetter: true },
+  p50Ms: { of: "p50", unit: "ms", moreIsBetter: false },
+  p90Ms: { of: "p90", unit: "ms", moreIsBetter: false },
+  p99Ms: { of: "p99", unit: "ms", moreIsBetter: false },
+  p999Ms: { of: "p99.9", unit: "ms", moreIsBetter: false },
+  cpuSecondsPerMillion: { unit: "CPU s per million records", moreIsBetter: false },
+  cpuSecondsPerGb: { unit: "CPU s/GB", moreIsBetter: false },
+  reachedAllMs: { of: "all reached", unit: "ms", moreIsBetter: false },
+  kbPerSubscription: { unit: "KB per subscription", moreIsBetter: false },
+  throttledShare: { unit: "of requests throttled", moreIsBetter: false },
+  refusedShare: { unit: "of requests refused", moreIsBetter: false },
+} as const satisfies Record<string, FigureUnit>;
+
+interface FigureUnit {
+  readonly of?: string;
+  readonly unit: string;
+  readonly moreIsBetter: boolean;
+}
+
+/** How a figure is called in output: what of, and its unit. */
+export function labelFigure(name: FigureName): string {
+  const { of = "", unit }: FigureUnit = figureUnits[name];
+  return of === "" ? unit : `${of} ${unit}`;
+}
+
+/** A figure's name. */
+export type FigureName = keyof typeof figureUnits;
 
 /** What is measured once in each round. */
 export interface Measurement {
-  readonly name: MeasurementName;
-  run(): Promise<Sample>;
+  readonly name: string;
+  run(): Promise<Figures>;
 }
 
-/** Everything that is measured. */
-export type MeasurementName =
-  | "swallow"
-  | "raw_page_writes_file"
-  | "publish_file"
-  | "blast"
-  | "raw_reads_file"
-  | "replay_file_cold"
-  | "replay_file_page_cache"
-  | "replay_file_warm"
-  | "raw_put_page_azurite"
-  | "publish_azurite"
-  | "raw_reads_azurite"
-  | "replay_azurite";
+/** Measurements that are prepared together and run in turn. */
+export interface Group {
+  readonly name: string;
+  /** Whether it is measured only with `--full`, or where it is asked for by name. */
+  readonly fullOnly?: boolean;
+  /** The names of its measurements, in the order of a round. */
+  readonly measurements: readonly string[];
+  /** Prepares those of them that are in `context.wanted`. */
+  prepare(context: BenchContext): Promise<Measurement[]>;
+}
 
-/** What the measurements have in common. Sizes are in bytes. */
+/** What all measurements have in common. Sizes are in bytes. */
 export interface BenchSettings {
   readonly rounds: number;
-  readonly fileBytes: number;
-  readonly azuriteBytes: number;
-  /** Records in a publish request, and the value of each. */
-  readonly batch: number;
-  readonly recordBytes: number;
-  readonly producers: number;
-  /** Requests that a producer has unanswered. */
-  readonly window: number;
+  /** How long a measurement loads what it measures, about. */
+  readonly seconds: number;
+  /** What is stored to be replayed. */
+  readonly storedBytes: number;
   /** The bytes of a raw page write: a largest commit. */
   readonly commitBytes: number;
   /** The bytes of a raw ranged read, and how many are under way: as the vault reads ahead. */
@@ -44,15 +88,16 @@ export interface BenchSettings {
   readonly segmentBytesAzurite: number;
 }
 
-/** What the measurements run on. */
+/** What a group runs on. */
 export interface BenchContext {
   readonly settings: BenchSettings;
+  /** The names of the measurements that are to be run. */
+  readonly wanted: ReadonlySet<string>;
   /** An empty directory. */
   readonly directory: string;
+  /** Where vaults leave profiles of their processor time. */
   readonly profile: string | undefined;
-  readonly producer: WorkerProcess;
-  readonly consumer: WorkerProcess;
-  /** Closes what is added to it when the bench ends. */
+  /** Closes what is added to it when the group ends. */
   readonly stack: AsyncDisposableStack;
   /** Shows what is going on. */
   say(text: string): void;
@@ -60,21 +105,15 @@ export interface BenchContext {
   note(text: string): void;
 }
 
-/** Adds the processor time that a process used during a measurement. */
-export async function withCpu(pid: number, run: () => Promise<Sample>): Promise<Sample> {
+/** The processor seconds that a process used while `run` ran, besides what `run` gave; undefined where nobody tells. */
+export async function withCpu<T>(pid: number, run: () => Promise<T>): Promise<[T, cpuSeconds: number | undefined]> {
   const before = readCpuSeconds(pid);
-  const sample = await run();
+  const result = await run();
   const after = readCpuSeconds(pid);
-  const cpuSeconds = before === undefined || after === undefined ? undefined : after - before;
-  return { bytes: sample.bytes, seconds: sample.seconds, cpuSeconds };
+  return [result, before === undefined || after === undefined ? undefined : after - before];
 }
 
-/** What a request of `records` records takes, about: tags and lengths come on top of the values. */
-export function requestBytes(settings: BenchSettings): number {
-  return settings.batch * (settings.recordBytes + 6);
-}
-
-/** How many requests carry `bytes`. */
-export function requestCount(settings: BenchSettings, bytes: number): number {
-  return Math.ceil(bytes / requestBytes(settings));
+/** The measurements that are wanted. */
+export function pickWanted(context: BenchContext, measurements: readonly Measurement[]): Measurement[] {
+  return measurements.filter(({ name }) => context.wanted.has(name));
 }

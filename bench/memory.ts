@@ -6,11 +6,10 @@ import type { Machine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import { encodeReplayRequest, encodeUntilRequest } from "./requests.ts";
 import { roundTo } from "./statistics.ts";
-import type { Sample } from "./statistics.ts";
 import { startVault } from "./vault-process.ts";
 import { startWorker } from "./worker-process.ts";
-import type { ReplayArgs } from "./workers/consumer.ts";
-import type { PublishArgs } from "./workers/producer.ts";
+import type { ReplayArgs, ReplayResult } from "./workers/consumer.ts";
+import type { PublishArgs, PublishResult } from "./workers/producer.ts";
 
 /** What a vault took while records were published and replayed. Memory is in MiB. */
 export interface MemoryReport {
@@ -44,9 +43,9 @@ export async function measureMemory(options: BenchOptions, say: (text: string) =
   const replayer = stack.use(startWorker("consumer"));
   const requests = Math.max(2, Math.ceil(options.bytes / requestBytes));
   const records = BigInt(requests) * BigInt(batch);
-  const publish = (count: number): Promise<Sample> => {
+  const publish = (count: number): Promise<PublishResult> => {
     const args: PublishArgs = { endpoint: vault.endpoint, stream, requests: count, batch, recordBytes, ...load };
-    return producer.call<Sample>("publish", args);
+    return producer.call<PublishResult>("publish", args);
   };
   const read = (request: Uint8Array): ReplayArgs => ({ endpoint: vault.endpoint, request, calls: 1 });
 
@@ -59,27 +58,27 @@ export async function measureMemory(options: BenchOptions, say: (text: string) =
   const startedAt = performance.now();
   // The first one creates the stream.
   await publish(1);
-  const following = follower.call<Sample>("replay", read(encodeUntilRequest(stream, records)));
+  const following = follower.call<ReplayResult>("replay", read(encodeUntilRequest(stream, records)));
   const half = requests >> 1;
   const first = await publish(half);
   const [second, followed, replayed] = await Promise.all([
     publish(requests - 1 - half),
     following,
-    replayer.call<Sample>("replay", read(encodeReplayRequest(stream, 0n))),
+    replayer.call<ReplayResult>("replay", read(encodeReplayRequest(stream, 0n))),
   ]);
   resident.sort((a, b) => a - b);
   return {
-    residentMax: roundTo(readMemory(vault.pid, "VmHWM"), 1),
-    residentAtStart: roundTo(residentAtStart, 1),
-    residentMedian: roundTo(resident[resident.length >> 1] ?? 0, 1),
+    residentMax: Math.round(readMemory(vault.pid, "VmHWM")),
+    residentAtStart: Math.round(residentAtStart),
+    residentMedian: Math.round(resident[resident.length >> 1] ?? 0),
     publishedGb: roundTo((first.bytes + second.bytes) / 1e9, 3),
     replayedGb: roundTo((followed.bytes + replayed.bytes) / 1e9, 3),
-    seconds: roundTo((performance.now() - startedAt) / 1000, 1),
+    seconds: roundTo((performance.now() - startedAt) / 1000, 3),
     machine: describeMachine(),
   };
 }
 
-const load = { producers: 4, window: 8 };
+const load = { mode: "pipelined", producers: 4, connections: 4, window: 8, seconds: Infinity } as const;
 
 /** What the vault may have resident, in MiB. */
 const residentMaxBar = 300;

@@ -3,14 +3,17 @@ import { parseArgs } from "node:util";
 
 /** What `npm run bench` was asked for. */
 export interface BenchOptions {
-  readonly command: "throughput" | "memory" | "startup";
+  readonly command: "bench" | "memory" | "startup";
   readonly rounds: number;
-  /** What goes through in a round of a measurement on files, or in all for the other commands, in bytes. */
+  /** How long a measurement of a round loads what it measures. */
+  readonly seconds: number;
+  /** What is stored to be replayed in each round, or in all for memory and startup, in bytes. */
   readonly bytes: number;
   readonly streams: number;
-  readonly only: "file" | "azurite" | undefined;
+  /** Names of groups, measurements and bars; everything where there are none. */
+  readonly only: readonly string[];
+  readonly full: boolean;
   readonly json: boolean;
-  /** Whether to fail where a bar is missed: those of memory and startup do not depend on how fast the machine is. */
   readonly check: boolean;
   /** Where the files are made, in a directory of their own. */
   readonly directory: string;
@@ -22,24 +25,25 @@ export interface BenchOptions {
 export const usage = `npm run bench -- [COMMAND] [OPTIONS]
 
 Commands:
-  throughput   publish and replay beside their limits (the default)
+  bench        speed beside its limits (the default)
   memory       resident memory of a vault while records are published and replayed
   startup      how long a vault with many streams takes to serve
 
 Options:
-  --rounds N         how often everything is measured, in turn (7; with --quick 3)
-  --bytes SIZE       how much in each measurement of a round (400MB; with --quick 100MB; a quarter on Azurite);
-                     memory and startup: how much in all (5GB; with --quick 500MB)
+  --only NAMES       groups, measurements or bars, separated by commas: publish_file brings its limits
+  --full             everything: also what takes long
+  --rounds N         how often everything is measured, in turn (5)
+  --seconds N        how long each measurement publishes (1)
+  --bytes SIZE       how much is replayed in each measurement (300MB); memory, startup: how much in all (5GB)
+  --quick            half as long, half as much; memory, startup: a tenth
   --streams N        startup: how many streams (1000)
-  --only file|azurite
-  --quick            about 40 s instead of 4 minutes
-  --check            memory, startup: fail above 300 MiB resident, or 1 s until it listens
+  --check            fail where a bar is missed; memory: 300 MiB resident; startup: 1 s until it listens
   --json             one JSON object on the standard output
   --directory PATH   where the files are made (the system's directory for temporary files)
   --profile PATH     have the vaults write profiles of their processor time there
 `;
 
-const commands = ["throughput", "memory", "startup"] as const;
+const commands = ["bench", "memory", "startup"] as const;
 
 /** Reads the command line. Throws an error that says what is wrong. */
 export function parseOptions(args: readonly string[]): BenchOptions | "help" {
@@ -47,11 +51,13 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" {
     args: [...args],
     allowPositionals: true,
     options: {
-      rounds: { type: "string" },
+      rounds: { type: "string", default: "5" },
+      seconds: { type: "string" },
       bytes: { type: "string" },
       streams: { type: "string", default: "1000" },
-      only: { type: "string" },
+      only: { type: "string", default: "" },
       quick: { type: "boolean", default: false },
+      full: { type: "boolean", default: false },
       json: { type: "boolean", default: false },
       check: { type: "boolean", default: false },
       directory: { type: "string", default: tmpdir() },
@@ -60,24 +66,34 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" {
     },
   });
   if (values.help) return "help";
-  const [name = "throughput", ...more] = positionals;
+  const [name = "bench", ...more] = positionals;
   const command = commands.find((known) => known === name);
   if (command === undefined || more.length > 0) throw new Error(`'${positionals.join(" ")}' is no command`);
-  const { only, quick, json, check, directory, profile } = values;
-  if (only !== undefined && only !== "file" && only !== "azurite") throw new Error("--only: file or azurite");
-  const rounds = parseCount("--rounds", values.rounds ?? (quick ? "3" : defaultRounds(command)));
-  const bytes = parseSize("--bytes", values.bytes ?? defaultBytes(command, quick));
-  const streams = parseCount("--streams", values.streams);
-  return { command, rounds, bytes, streams, only, json, check, directory, profile };
-}
-
-function defaultRounds(command: BenchOptions["command"]): string {
-  return command === "throughput" ? "7" : "5";
+  const { quick, full, json, check, directory, profile } = values;
+  return {
+    command,
+    rounds: parseCount("--rounds", values.rounds),
+    seconds: parseSeconds("--seconds", values.seconds ?? (quick ? "0.5" : "1")),
+    bytes: parseSize("--bytes", values.bytes ?? defaultBytes(command, quick)),
+    streams: parseCount("--streams", values.streams),
+    only: values.only.split(",").filter((name) => name !== ""),
+    full,
+    json,
+    check,
+    directory,
+    profile,
+  };
 }
 
 function defaultBytes(command: BenchOptions["command"], quick: boolean): string {
-  if (command === "throughput") return quick ? "100MB" : "400MB";
+  if (command === "bench") return quick ? "150MB" : "300MB";
   return quick ? "500MB" : "5GB";
+}
+
+function parseSeconds(option: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 3600)) throw new Error(`${option}: '${text}' is no number of seconds above 0`);
+  return value;
 }
 
 function parseCount(option: string, text: string): number {

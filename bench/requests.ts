@@ -1,7 +1,9 @@
 import { create, toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { StreamService } from "../gen/messagevault/v1/stream_pb.ts";
 import { PublishRequestSchema, SubscribeRequestSchema, VaultService } from "../gen/messagevault/v1/vault_pb.ts";
 import type { SubscribeRequest } from "../gen/messagevault/v1/vault_pb.ts";
+import { createRandom } from "./statistics.ts";
 
 /** The paths of the methods that are measured; the limit servers answer the same ones. */
 export const publishStreamPath = `/${VaultService.typeName}/PublishStream`;
@@ -9,45 +11,56 @@ export const publishPath = `/${VaultService.typeName}/Publish`;
 export const listStreamsPath = `/${StreamService.typeName}/ListStreams`;
 export const subscribePath = `/${VaultService.typeName}/Subscribe`;
 
-/** How many copies of its request a load sends in turn: more than the processor's caches hold. */
-const copies = 64;
+/** How many bytes of requests a load sends in turn, at most: more than the processor's caches hold. */
+const copiedBytesMax = 16 * 1024 * 1024;
+const copiesMax = 64;
 
-/**
- * Encodes publish requests of `records` records with values of `recordBytes` random bytes, to be sent in turn.
- * `count`: how many will be sent.
- */
-export function encodePublishRequests(stream: string, records: number, recordBytes: number, count = copies): Buffer[] {
+/** Encodes a publish request of `records` records with values of `recordBytes` random bytes. */
+export function encodePublishRequest(stream: string, records: number, recordBytes: number): Buffer {
   const random = createRandom();
   const values = Array.from({ length: records }, () => ({ value: fillRandom(Buffer.alloc(recordBytes), random) }));
-  const request = toBinary(PublishRequestSchema, create(PublishRequestSchema, { stream, records: values }));
-  return Array.from({ length: Math.min(count, copies) }, () => Buffer.from(request));
+  return toBuffer(toBinary(PublishRequestSchema, create(PublishRequestSchema, { stream, records: values })));
 }
 
-/** Encodes a subscription to `stream` from `fromOffset` to the tail as it stands then. */
+/** As many copies of a request as a load sends in turn. */
+export function copyRequest(request: Buffer): Buffer[] {
+  const count = Math.max(1, Math.min(copiesMax, Math.floor(copiedBytesMax / request.length)));
+  return Array.from({ length: count }, () => Buffer.from(request));
+}
+
+/** Where a subscription starts and ends. */
+export type SubscribeRange = Pick<SubscribeRequest, "start" | "end">;
+
+/** Encodes a subscription to `stream`. */
+export function encodeSubscribe(stream: string, range: SubscribeRange): Buffer {
+  return toBuffer(toBinary(SubscribeRequestSchema, create(SubscribeRequestSchema, { stream, ...range })));
+}
+
+/** Encodes a subscription from `fromOffset` to the tail as it stands then. */
 export function encodeReplayRequest(stream: string, fromOffset: bigint): Buffer {
-  return encodeSubscribe({ stream, start: { case: "offset", value: fromOffset }, end: untilTail });
+  const end = { case: "untilTail", value: { $typeName: "messagevault.v1.Tail" } } as const;
+  return encodeSubscribe(stream, { start: { case: "offset", value: fromOffset }, end });
 }
 
-/** Encodes a subscription to `stream` from its first record, to end before offset `untilOffset`. */
+/** Encodes a subscription from the first record, to end before offset `untilOffset`. */
 export function encodeUntilRequest(stream: string, untilOffset: bigint): Buffer {
-  return encodeSubscribe({
-    stream,
-    start: { case: "offset", value: 0n },
-    end: { case: "untilOffset", value: untilOffset },
-  });
+  const start = { case: "offset", value: 0n } as const;
+  return encodeSubscribe(stream, { start, end: { case: "untilOffset", value: untilOffset } });
 }
 
-const untilTail: SubscribeRequest["end"] = {
-  case: "untilTail",
-  value: { $typeName: "messagevault.v1.Tail" },
-};
+/** Encodes a subscription to what comes from now on, without an end. */
+export function encodeFollowRequest(stream: string): Buffer {
+  const start = { case: "latest", value: { $typeName: "messagevault.v1.Latest" } } as const;
+  return encodeSubscribe(stream, { start, end: { case: undefined } });
+}
 
-function encodeSubscribe(request: {
-  stream: string;
-  start: SubscribeRequest["start"];
-  end: SubscribeRequest["end"];
-}): Buffer {
-  return toBuffer(toBinary(SubscribeRequestSchema, create(SubscribeRequestSchema, request)));
+/** Encodes a subscription to one record: the one at an offset, or the first one that is not older than a time. */
+export function encodeSeekRequest(stream: string, to: { offset: bigint } | { timeMs: number }): Buffer {
+  const start =
+    "offset" in to
+      ? ({ case: "offset", value: to.offset } as const)
+      : ({ case: "timestamp", value: timestampFromMs(to.timeMs) } as const);
+  return encodeSubscribe(stream, { start, end: { case: "maxRecords", value: 1n } });
 }
 
 function toBuffer(bytes: Uint8Array): Buffer {
@@ -55,17 +68,6 @@ function toBuffer(bytes: Uint8Array): Buffer {
 }
 
 function fillRandom(bytes: Buffer, random: () => number): Buffer {
-  for (let i = 0; i < bytes.length; i++) bytes[i] = random();
+  for (let i = 0; i < bytes.length; i++) bytes[i] = random() * 256;
   return bytes;
-}
-
-/** Bytes that look random and are the same in each run: xorshift32. */
-function createRandom(): () => number {
-  let state = 0x9e3779b9;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state & 0xff;
-  };
 }

@@ -3,14 +3,14 @@ import path from "node:path";
 import { describeMachine } from "./machine.ts";
 import type { Machine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
-import { alignColumns } from "./report.ts";
-import { encodePublishRequests, listStreamsPath, publishPath } from "./requests.ts";
+import { alignColumns } from "./table.ts";
+import { encodePublishRequest, listStreamsPath, publishPath } from "./requests.ts";
 import { roundTo, spreadOf } from "./statistics.ts";
 import type { Spread } from "./statistics.ts";
 import { startVault } from "./vault-process.ts";
 import { startWorker } from "./worker-process.ts";
 import type { UnaryArgs } from "./workers/consumer.ts";
-import type { PublishArgs } from "./workers/producer.ts";
+import type { PublishArgs, PublishResult } from "./workers/producer.ts";
 
 /** How long a vault took, from the start of its process. In milliseconds. */
 export interface StartTimes {
@@ -93,10 +93,13 @@ async function storeStreams(options: BenchOptions, storage: string, say: (text: 
       requests,
       batch,
       recordBytes,
+      mode: "pipelined",
       producers: 1,
+      connections: 1,
       window: 16,
+      seconds: Infinity,
     };
-    bytes += (await producer.call<{ bytes: number }>("publish", args)).bytes;
+    bytes += (await producer.call<PublishResult>("publish", args)).bytes;
     if ((i + 1) % 100 === 0) say(`${i + 1} of ${options.streams} streams stored`);
   }
   await vault.stop();
@@ -125,7 +128,7 @@ async function measureStart(storage: string, signal: NodeJS.Signals): Promise<St
   const list: UnaryArgs = { endpoint: vault.endpoint, path: listStreamsPath, request: Buffer.alloc(0) };
   await client.call("unary", list);
   const firstRead = performance.now() - startedAt;
-  const [request = Buffer.alloc(0)] = encodePublishRequests(streamName(0), 1, recordBytes);
+  const request = encodePublishRequest(streamName(0), 1, recordBytes);
   const publish: UnaryArgs = { endpoint: vault.endpoint, path: publishPath, request };
   await client.call("unary", publish);
   const firstPublish = performance.now() - startedAt;

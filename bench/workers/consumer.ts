@@ -1,10 +1,12 @@
-/** Reads subscriptions without decoding what comes. */
+/** Reads subscriptions, and decodes what comes only where it is asked to. */
 import { createWriteStream } from "node:fs";
 import { finished } from "node:stream/promises";
-import * as grpc from "@grpc/grpc-js";
+import { fromBinary } from "@bufbuild/protobuf";
+import type * as grpc from "@grpc/grpc-js";
+import { SubscribeResponseSchema } from "../../gen/messagevault/v1/vault_pb.ts";
 import { subscribePath } from "../requests.ts";
-import type { Sample } from "../statistics.ts";
 import { serveCommands } from "../worker-commands.ts";
+import { callUnary, connect, passThrough } from "./connection.ts";
 
 /** What to read. */
 export interface ReplayArgs {
@@ -13,11 +15,19 @@ export interface ReplayArgs {
   readonly request: Uint8Array;
   /** How often to send it, one call after the other. */
   readonly calls: number;
+  /** How many do so at once, each over a connection of its own; 1 where absent. */
+  readonly consumers?: number;
+  /** Whether to decode the responses into objects. */
+  readonly decode?: boolean;
 }
 
 /** What came. */
-export interface ReplayResult extends Sample {
+export interface ReplayResult {
+  readonly bytes: number;
   readonly responses: number;
+  /** Counted only where they were decoded. */
+  readonly records: number;
+  readonly seconds: number;
 }
 
 /** What to read, and where to keep the responses. */
@@ -35,36 +45,33 @@ export interface UnaryArgs {
   readonly request: Uint8Array;
 }
 
-const connectTimeoutMs = 10_000;
-const windowBytes = 8 * 1024 * 1024;
-const passThrough = (bytes: Buffer) => bytes;
-
 serveCommands({ ready: () => undefined, replay, record, unary });
 
-async function replay({ endpoint, request, calls }: ReplayArgs): Promise<ReplayResult> {
-  const client = await connect(endpoint);
-  let bytes = 0;
-  let responses = 0;
-  const startedAt = performance.now();
-  for (let i = 0; i < calls; i++) {
-    await subscribe(client, request, (response) => {
-      bytes += response.length;
-      responses++;
-    });
+async function replay({ endpoint, request, calls, consumers = 1, decode = false }: ReplayArgs): Promise<ReplayResult> {
+  const clients = await Promise.all(Array.from({ length: consumers }, () => connect(endpoint)));
+  const count = { bytes: 0, responses: 0, records: 0 };
+  function take(response: Buffer): void {
+    count.bytes += response.length;
+    count.responses++;
+    if (decode) count.records += fromBinary(SubscribeResponseSchema, response).records.length;
   }
+  const startedAt = performance.now();
+  await Promise.all(
+    clients.map(async (client) => {
+      for (let i = 0; i < calls; i++) await subscribe(client, request, take);
+    }),
+  );
   const seconds = (performance.now() - startedAt) / 1000;
-  client.close();
-  return { bytes, responses, seconds };
+  for (const client of clients) client.close();
+  return { ...count, seconds };
 }
 
-async function record({ endpoint, request, file, bytesMax }: RecordArgs): Promise<ReplayResult> {
+async function record({ endpoint, request, file, bytesMax }: RecordArgs): Promise<{ bytes: number }> {
   const client = await connect(endpoint);
   const kept: Buffer[] = [];
   let bytes = 0;
-  let responses = 0;
   await subscribe(client, request, (response) => {
     bytes += response.length;
-    responses++;
     if (bytes <= bytesMax) kept.push(Buffer.from(response));
   });
   client.close();
@@ -77,31 +84,16 @@ async function record({ endpoint, request, file, bytesMax }: RecordArgs): Promis
   }
   output.end();
   await finished(output);
-  return { bytes, responses, seconds: 0 };
+  return { bytes };
 }
 
 async function unary({ endpoint, path, request }: UnaryArgs): Promise<Buffer> {
   const client = await connect(endpoint);
   try {
-    return await new Promise((resolve, reject) => {
-      client.makeUnaryRequest(path, passThrough, passThrough, Buffer.from(request), (error, response) => {
-        if (error === null && response !== undefined) resolve(response);
-        else reject(error ?? new Error("no response"));
-      });
-    });
+    return await callUnary(client, path, Buffer.from(request));
   } finally {
     client.close();
   }
-}
-
-function connect(endpoint: string): Promise<grpc.Client> {
-  const client = new grpc.Client(endpoint, grpc.credentials.createInsecure(), {
-    "grpc.use_local_subchannel_pool": 1,
-    "grpc-node.flow_control_window": windowBytes,
-  });
-  return new Promise((resolve, reject) => {
-    client.waitForReady(Date.now() + connectTimeoutMs, (error) => (error ? reject(error) : resolve(client)));
-  });
 }
 
 function subscribe(client: grpc.Client, request: Uint8Array, take: (response: Buffer) => void): Promise<void> {

@@ -6,8 +6,9 @@ import { readFile } from "node:fs/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 import { PublishResponseSchema } from "../../gen/messagevault/v1/vault_pb.ts";
-import { publishStreamPath, subscribePath } from "../requests.ts";
+import { publishPath, publishStreamPath, subscribePath } from "../requests.ts";
 import { serveCommands } from "../worker-commands.ts";
+import { passThrough } from "./connection.ts";
 
 /** What subscriptions are answered with. */
 export interface LoadArgs {
@@ -42,7 +43,7 @@ serveCommands({ listen, load, setLimit });
 
 function listen(): Promise<string> {
   const server = new grpc.Server({ "grpc.max_receive_message_length": 8 * 1024 * 1024 });
-  const passThrough = (bytes: Buffer) => bytes;
+  server.register(publishPath, swallowOne, passThrough, passThrough, "unary");
   server.register(publishStreamPath, swallow, passThrough, passThrough, "bidi");
   server.register(subscribePath, blast, passThrough, passThrough, "serverStream");
   return new Promise((resolve, reject) => {
@@ -65,6 +66,10 @@ async function load({ file }: LoadArgs): Promise<void> {
 
 function setLimit({ bytesPerCall }: LimitArgs): void {
   limit.bytesPerCall = bytesPerCall;
+}
+
+function swallowOne(_call: grpc.ServerUnaryCall<Buffer, Buffer>, answer: grpc.sendUnaryData<Buffer>): void {
+  answer(null, published);
 }
 
 function swallow(call: PublishCall): void {

@@ -1,83 +1,195 @@
-/** Publishes over pipelined calls, from several connections, as fast as answers come. Requests are encoded before. */
+/** Publishes as fast as answers come, or at a given rate. Requests are encoded before the clock starts. */
 import * as grpc from "@grpc/grpc-js";
-import { encodePublishRequests, publishStreamPath } from "../requests.ts";
-import type { Sample } from "../statistics.ts";
+import { copyRequest, encodePublishRequest, publishPath, publishStreamPath } from "../requests.ts";
+import { percentilesOf } from "../statistics.ts";
+import type { Percentiles } from "../statistics.ts";
 import { serveCommands } from "../worker-commands.ts";
+import { callUnary, connect, passThrough } from "./connection.ts";
 
 /** What to publish, and how. */
 export interface PublishArgs {
   readonly endpoint: string;
   readonly stream: string;
-  /** How many requests in all. */
-  readonly requests: number;
   /** Records in a request, and the bytes of each. */
   readonly batch: number;
   readonly recordBytes: number;
-  /** How many connections, with a call each. */
+  /** `pipelined`: each producer has a PublishStream call; `unary`: each sends Publish. */
+  readonly mode: "pipelined" | "unary";
   readonly producers: number;
+  /** Over how many connections they are spread. */
+  readonly connections: number;
   /** How many requests of a producer may be unanswered. */
   readonly window: number;
+  /** No more requests are begun after this time, or after so many: then no more than those are sent. */
+  readonly seconds: number;
+  readonly requests?: number;
+  /** Requests a second of all producers together; as fast as answers come where absent. */
+  readonly requestsPerSecond?: number;
 }
 
-const connectTimeoutMs = 10_000;
-const passThrough = (bytes: Buffer) => bytes;
+/** What was answered. */
+export interface PublishResult extends Percentiles {
+  readonly requests: number;
+  readonly records: number;
+  /** Of requests, as they are on the wire. */
+  readonly bytes: number;
+  /** From the first request to the last answer. */
+  readonly seconds: number;
+  /** How often a request was refused for lack of room, and sent again. */
+  readonly refused: number;
+}
+
+/** What a refused request waits before it is sent again. */
+const retryMs = 5;
+
+/** How often a load with a rate looks whether more is due. */
+const paceMs = 2;
 
 serveCommands({ publish });
 
-async function publish(args: PublishArgs): Promise<Sample> {
-  const requests = encodePublishRequests(args.stream, args.batch, args.recordBytes, args.requests);
-  const clients = await Promise.all(Array.from({ length: args.producers }, () => connect(args.endpoint)));
-  const load: Load = { requests, remaining: args.requests, window: args.window, bytes: 0 };
-  const startedAt = performance.now();
-  await Promise.all(clients.map((client) => runProducer(client, load)));
-  const seconds = (performance.now() - startedAt) / 1000;
+async function publish(args: PublishArgs): Promise<PublishResult> {
+  const requests = copyRequest(encodePublishRequest(args.stream, args.batch, args.recordBytes));
+  const clients = await Promise.all(Array.from({ length: args.connections }, () => connect(args.endpoint)));
+  const load = new Load(args, requests);
+  // The first request makes the stream, or opens it: that is not what is measured, where requests are not counted.
+  if (args.requests === undefined) await callUnary(clients[0]!, publishPath, requests[0]!);
+  load.start();
+  const run = args.mode === "unary" ? runUnary : runPipelined;
+  await Promise.all(
+    Array.from({ length: args.producers }, (_, i) => run(clients[i % clients.length]!, load, args.window)),
+  );
+  load.stop();
   for (const client of clients) client.close();
-  return { bytes: load.bytes, seconds };
+  const seconds = (load.lastAnswerAt - load.startedAt) / 1000;
+  const { answered, bytes, refused } = load;
+  const records = answered * args.batch;
+  return { requests: answered, records, bytes, seconds, refused, ...percentilesOf(load.latenciesMs) };
 }
 
 /** What the producers share: whoever has room takes the next request. */
-interface Load {
-  readonly requests: readonly Buffer[];
-  readonly window: number;
-  remaining: number;
-  bytes: number;
+class Load {
+  startedAt = 0;
+  lastAnswerAt = 0;
+  answered = 0;
+  bytes = 0;
+  refused = 0;
+  readonly latenciesMs: number[] = [];
+  private begun = 0;
+  private readonly args: PublishArgs;
+  private readonly copies: readonly Buffer[];
+  private readonly waiting = new Set<() => void>();
+  private pacing: NodeJS.Timeout | undefined;
+
+  constructor(args: PublishArgs, copies: readonly Buffer[]) {
+    this.args = args;
+    this.copies = copies;
+  }
+
+  start(): void {
+    this.startedAt = performance.now();
+    if (this.args.requestsPerSecond === undefined) return;
+    this.pacing = setInterval(() => {
+      for (const wake of this.waiting) wake();
+    }, paceMs);
+  }
+
+  stop(): void {
+    clearInterval(this.pacing);
+  }
+
+  get over(): boolean {
+    return (
+      this.begun >= (this.args.requests ?? Infinity) || performance.now() - this.startedAt >= this.args.seconds * 1000
+    );
+  }
+
+  /** The next request; undefined where none is due, or it is over. */
+  next(): Buffer | undefined {
+    const { requestsPerSecond } = this.args;
+    const due = requestsPerSecond && ((performance.now() - this.startedAt) / 1000) * requestsPerSecond;
+    if (this.over || (due !== undefined && this.begun >= due)) return undefined;
+    return this.copies[this.begun++ % this.copies.length];
+  }
+
+  /** Calls `wake` now and then while the load has a rate, until told not to. */
+  onPace(wake: () => void): () => void {
+    this.waiting.add(wake);
+    return () => this.waiting.delete(wake);
+  }
+
+  answer(sentAt: number, request: Buffer): void {
+    const now = performance.now();
+    this.lastAnswerAt = now;
+    this.answered++;
+    this.bytes += request.length;
+    this.latenciesMs.push(now - sentAt);
+  }
 }
 
-function connect(endpoint: string): Promise<grpc.Client> {
-  const options = { "grpc.use_local_subchannel_pool": 1 };
-  const client = new grpc.Client(endpoint, grpc.credentials.createInsecure(), options);
-  return new Promise((resolve, reject) => {
-    client.waitForReady(Date.now() + connectTimeoutMs, (error) => (error ? reject(error) : resolve(client)));
-  });
+interface Sent {
+  readonly at: number;
+  readonly request: Buffer;
 }
 
-function runProducer(client: grpc.Client, load: Load): Promise<void> {
+function runPipelined(client: grpc.Client, load: Load, window: number): Promise<void> {
   const call = client.makeBidiStreamRequest(publishStreamPath, passThrough, passThrough);
-  let unanswered = 0;
+  const unanswered: Sent[] = [];
   let ended = false;
   function fill(): void {
-    while (unanswered < load.window && load.remaining > 0) {
-      const request = load.requests[load.remaining % load.requests.length]!;
-      load.remaining--;
-      load.bytes += request.length;
-      unanswered++;
+    while (unanswered.length < window) {
+      const request = load.next();
+      if (request === undefined) break;
+      unanswered.push({ at: performance.now(), request });
       call.write(request);
     }
-    if (unanswered === 0 && load.remaining === 0 && !ended) {
+    if (unanswered.length === 0 && load.over && !ended) {
       ended = true;
       call.end();
     }
   }
-  return new Promise((resolve, reject) => {
+  const endPacing = load.onPace(fill);
+  return new Promise<void>((resolve, reject) => {
     call.on("data", () => {
-      unanswered--;
+      const { at, request } = unanswered.shift()!;
+      load.answer(at, request);
       fill();
     });
     call.on("error", reject);
     call.on("status", (status: grpc.StatusObject) => {
-      if (status.code === grpc.status.OK && unanswered === 0) resolve();
-      else reject(new Error(`the call ended with ${status.code} and ${unanswered} unanswered: ${status.details}`));
+      if (status.code === grpc.status.OK && unanswered.length === 0) resolve();
+      else reject(new Error(`the call ended with ${status.code}, ${unanswered.length} unanswered: ${status.details}`));
     });
     fill();
-  });
+  }).finally(endPacing);
+}
+
+function runUnary(client: grpc.Client, load: Load, window: number): Promise<void> {
+  let unanswered = 0;
+  let endPacing = (): void => undefined;
+  return new Promise<void>((resolve, reject) => {
+    function send({ at, request }: Sent): void {
+      client.makeUnaryRequest(publishPath, passThrough, passThrough, request, (error) => {
+        if (error?.code === grpc.status.RESOURCE_EXHAUSTED) {
+          load.refused++;
+          setTimeout(send, retryMs, { at, request });
+          return;
+        }
+        if (error !== null) return reject(error);
+        unanswered--;
+        load.answer(at, request);
+        fill();
+      });
+    }
+    function fill(): void {
+      while (unanswered < window) {
+        const request = load.next();
+        if (request === undefined) break;
+        unanswered++;
+        send({ at: performance.now(), request });
+      }
+      if (unanswered === 0 && load.over) resolve();
+    }
+    endPacing = load.onPace(fill);
+    fill();
+  }).finally(() => endPacing());
 }

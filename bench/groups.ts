@@ -1,0 +1,7 @@
+import { azuriteGroup } from "./groups/azurite.ts";
+import { publishGroup } from "./groups/publish.ts";
+import { replayGroup, replayMoreGroup } from "./groups/replay.ts";
+import type { Group } from "./measurement.ts";
+
+/** Every group, in the order in which they are measured. */
+export const groups: readonly Group[] = [publishGroup, replayGroup, replayMoreGroup, azuriteGroup];
