@@ -37,6 +37,11 @@ export interface IndexEntry {
 export class OffsetIndex {
   readonly entries: IndexEntry[] = [];
 
+  /** What it takes in memory, about, in bytes. */
+  get memoryBytes(): number {
+    return this.entries.length * 80 + 256;
+  }
+
   /** Adds an entry for the frame if the last one is far enough behind, or if `always`. */
   add(frame: Pick<Frame, "firstOffset" | "timestamp" | "position">, always = false): void {
     const last = this.entries.at(-1);

@@ -17,6 +17,9 @@ export interface ProducerLimits {
   readonly producerWindowMs: number;
 }
 
+/** For reading: what is read says nothing of producers that anybody asks for. */
+export const noProducers: ProducerLimits = { producersMax: 0, producerRequestsMax: 1, producerWindowMs: 0 };
+
 /** A request that is remembered. */
 export interface ProducerRequest {
   readonly sequence: bigint;

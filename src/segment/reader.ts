@@ -8,7 +8,7 @@
 import { type Frame, headerBytes, parseFrame } from "./format.ts";
 import type { ByteCache } from "./byte-cache.ts";
 import { decodeCheckpoint, type OffsetIndex } from "./offset-index.ts";
-import { ProducerTable } from "./producers.ts";
+import { noProducers, ProducerTable } from "./producers.ts";
 import { recoverSegment } from "./recovery.ts";
 import { damageError, findFrame, type SegmentSource } from "./scan.ts";
 
@@ -90,19 +90,15 @@ export function loadSealed(
 ): Promise<SealedSegment> {
   return caches.indexes.get(source.blob, async () => {
     const stored = await source.store.get(indexBlob);
-    const limits = { producersMax: 0, producerRequestsMax: 1, producerWindowMs: 0 };
-    const checkpoint = stored && decodeCheckpoint(stored.bytes, incarnation, firstOffset, limits);
+    const checkpoint = stored && decodeCheckpoint(stored.bytes, incarnation, firstOffset, noProducers);
     const known = checkpoint?.sealed === true ? checkpoint : undefined;
-    const base = { firstOffset, timestamp: 0, producers: new ProducerTable(limits) };
+    const base = { firstOffset, timestamp: 0, producers: new ProducerTable(noProducers) };
     const state = known ?? (await recoverSegment(source, base, checkpoint));
     const { index, endPosition, lastTimestamp, nextOffset } = state;
     const value = { blob: source.blob, firstOffset, index, endPosition, lastTimestamp, nextOffset, open: false };
-    return { value, bytes: index.entries.length * indexEntryBytes + 256 };
+    return { value, bytes: index.memoryBytes };
   });
 }
-
-/** What an index entry takes in memory, about. */
-const indexEntryBytes = 80;
 
 function fetchBlock(
   source: SegmentSource,

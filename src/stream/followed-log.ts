@@ -10,14 +10,14 @@ import { writeBytesMax } from "../blob/blob-store.ts";
 import { isKind } from "../errors.ts";
 import { type Frame, frameFlags, headerBytes, incarnationSeed, parseFrame, peekFrameBytes } from "../segment/format.ts";
 import { decodeCheckpoint, OffsetIndex } from "../segment/offset-index.ts";
-import { ProducerTable } from "../segment/producers.ts";
+import { noProducers, ProducerTable } from "../segment/producers.ts";
 import type { ReadableSegment, SealedSegment } from "../segment/reader.ts";
 import { isZero, judgeStop, trustCheckpoint } from "../segment/recovery.ts";
 import { advance, follows, mayContinue, type ScanState, scanStart, type SegmentSource } from "../segment/scan.ts";
 import type { Engine } from "./engine.ts";
 import { type ReadableLog, sealedSegment } from "./log-reader.ts";
 import { segmentPrefix, type StreamMetadata } from "./metadata.ts";
-import { indexBlob, type ListedSegment, listSegments, segmentBlob } from "./segment-list.ts";
+import { listedSegment, type ListedSegment, listSegments } from "./segment-list.ts";
 import type { StreamEnd } from "./stream-end.ts";
 import type { FrameRun } from "./tail-cache.ts";
 
@@ -26,9 +26,6 @@ const lookBytes = 64 * 1024;
 
 /** A frame that is not whole is looked at again at once while its segment changes, at most so often. */
 const looksMax = 4;
-
-/** Nothing is asked of producers here: that is the leader's. */
-const noProducers = { producersMax: 0, producerRequestsMax: 1, producerWindowMs: 0 };
 
 /** Where a log stands that is followed. */
 interface Standing {
@@ -287,18 +284,6 @@ function ifGone(error: unknown): undefined {
 
 /** Those who read the sealed segment need not wait for its index blob, which comes a little later. */
 function keepSealed(engine: Engine, segment: SealedSegment): void {
-  const bytes = segment.index.entries.length * indexEntryBytes;
+  const bytes = segment.index.memoryBytes;
   void engine.caches.indexes.get(segment.blob, async () => ({ value: segment, bytes }));
-}
-
-/** What an index entry takes in memory, about. */
-const indexEntryBytes = 80;
-
-function listedSegment(prefix: string, firstOffset: bigint): ListedSegment {
-  return {
-    firstOffset,
-    blob: segmentBlob(prefix, firstOffset),
-    indexBlob: indexBlob(prefix, firstOffset),
-    indexed: true,
-  };
 }

@@ -7,14 +7,14 @@ import type { BlobEntry } from "../blob/blob-store.ts";
 import { sleep } from "../clock.ts";
 import { incarnationSeed, readHeader, headerBytes } from "../segment/format.ts";
 import { decodeCheckpoint } from "../segment/offset-index.ts";
-import { ProducerTable } from "../segment/producers.ts";
+import { noProducers, ProducerTable } from "../segment/producers.ts";
 import { loadSealed } from "../segment/reader.ts";
 import { recoverSegment } from "../segment/recovery.ts";
 import type { StreamSettings } from "./commands.ts";
 import { finishDeletion } from "./delete-stream.ts";
 import type { Engine } from "./engine.ts";
 import { effectiveSettings, readMetadata, segmentPrefix, type StreamMetadata } from "./metadata.ts";
-import { indexBlob, type ListedSegment, segmentBlob } from "./segment-list.ts";
+import { listedSegment, type ListedSegment } from "./segment-list.ts";
 import type { Vault } from "./vault.ts";
 
 const pageLimit = 5000;
@@ -34,7 +34,7 @@ export async function runRetention(engine: Engine, vault: Vault, signal: AbortSi
   let carried: ListedStream | undefined;
   while (!signal.aborted) {
     await sleep(engine.clock, engine.settings.retentionSweepMs, signal);
-    if (signal.aborted || !leads(engine)) continue;
+    if (signal.aborted || !engine.leadership.leads) continue;
     try {
       const page = await engine.store.list(folder, pageLimit, from);
       const streams = groupByStream(page.items, carried);
@@ -46,15 +46,6 @@ export async function runRetention(engine: Engine, vault: Vault, signal: AbortSi
       engine.log.warn("retention sweep failed", { error });
       from = carried = undefined;
     }
-  }
-}
-
-function leads(engine: Engine): boolean {
-  try {
-    engine.leadership.fence();
-    return true;
-  } catch {
-    return false;
   }
 }
 
@@ -71,15 +62,6 @@ function groupByStream(items: readonly BlobEntry[], carried: ListedStream | unde
     if (kind === "segment") stream.segments.push(listedSegment(segmentPrefix(name, incarnation), BigInt(digits)));
   }
   return streams;
-}
-
-function listedSegment(prefix: string, firstOffset: bigint): ListedSegment {
-  return {
-    firstOffset,
-    blob: segmentBlob(prefix, firstOffset),
-    indexBlob: indexBlob(prefix, firstOffset),
-    indexed: true,
-  };
 }
 
 /** One stream that is damaged or busy must not keep the others from being swept. */
@@ -124,10 +106,9 @@ async function sweepOrphan(engine: Engine, listed: ListedStream): Promise<void> 
 
 async function isDeletedOrEmpty(engine: Engine, incarnation: string, segment: ListedSegment): Promise<boolean> {
   const source = { store: engine.store, blob: segment.blob, seed: incarnationSeed(incarnation) };
-  const limits = { producersMax: 0, producerRequestsMax: 1, producerWindowMs: 0 };
-  const base = { firstOffset: segment.firstOffset, timestamp: 0, producers: new ProducerTable(limits) };
+  const base = { firstOffset: segment.firstOffset, timestamp: 0, producers: new ProducerTable(noProducers) };
   const stored = await engine.store.get(segment.indexBlob);
-  const checkpoint = stored && decodeCheckpoint(stored.bytes, incarnation, segment.firstOffset, limits);
+  const checkpoint = stored && decodeCheckpoint(stored.bytes, incarnation, segment.firstOffset, noProducers);
   const { endOfStream, endPosition, damages } = await recoverSegment(source, base, checkpoint);
   return endOfStream || (endPosition === 0 && damages.length === 0);
 }

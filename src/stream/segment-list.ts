@@ -25,6 +25,11 @@ export function indexBlob(prefix: string, firstOffset: bigint): string {
   return `${prefix}${String(firstOffset).padStart(20, "0")}.index`;
 }
 
+/** The segment that begins with `firstOffset`. */
+export function listedSegment(prefix: string, firstOffset: bigint, indexed = true): ListedSegment {
+  return { firstOffset, blob: segmentBlob(prefix, firstOffset), indexBlob: indexBlob(prefix, firstOffset), indexed };
+}
+
 /** Lists the segments under `prefix`, in order. */
 export async function listSegments(store: BlobReader, prefix: string): Promise<ListedSegment[]> {
   const segments = new Set<string>();
@@ -38,13 +43,5 @@ export async function listSegments(store: BlobReader, prefix: string): Promise<L
     }
     from = page.next;
   } while (from !== undefined);
-  return [...segments].toSorted().map((digits) => {
-    const firstOffset = BigInt(digits);
-    return {
-      firstOffset,
-      blob: segmentBlob(prefix, firstOffset),
-      indexBlob: indexBlob(prefix, firstOffset),
-      indexed: indexes.has(digits),
-    };
-  });
+  return [...segments].toSorted().map((digits) => listedSegment(prefix, BigInt(digits), indexes.has(digits)));
 }
