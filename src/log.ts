@@ -1,5 +1,4 @@
 import { pino } from "pino";
-import type { Logger } from "pino";
 
 /** How much is logged: everything from this level up. */
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
@@ -9,7 +8,8 @@ export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
  * Where events are logged. An event is a short constant phrase, so that it can be searched for and counted; what
- * varies stands in the fields. Secrets that storage settings can hold are blotted out of every string.
+ * varies stands in the fields, however deep. Secrets are blotted out of every string, and of bytes only their number is
+ * told.
  */
 export interface Log {
   debug(event: string, fields?: LogFields): void;
@@ -29,8 +29,23 @@ export interface LogOutput {
 /** A log that keeps nothing. */
 export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Makes a log. `output` gets whole lines, each with its line feed. */
-export function createLog(level: LogLevel, format: LogFormat, output: LogOutput): Log {
+/** The trace and span that an event belongs to, in hexadecimal digits. */
+export interface TraceIds {
+  readonly traceId: string;
+  readonly spanId: string;
+}
+
+/**
+ * Makes a log. `output` gets whole lines, each with its line feed. `currentTrace` tells of the span within which the
+ * event is logged: its ids stand in the line as `trace_id` and `span_id`, the names that OpenTelemetry gives them in
+ * formats that are not its own. [opentelemetry.io: Trace Context in non-OTLP Log Formats]
+ */
+export function createLog(
+  level: LogLevel,
+  format: LogFormat,
+  output: LogOutput,
+  currentTrace: () => TraceIds | undefined = () => undefined,
+): Log {
   const destination = format === "json" ? output : { write: (line: string) => output.write(toText(line)) };
   const logger = pino(
     {
@@ -42,51 +57,74 @@ export function createLog(level: LogLevel, format: LogFormat, output: LogOutput)
     },
     destination,
   );
-  return {
-    debug: (event, fields) => write(logger, "debug", event, fields),
-    info: (event, fields) => write(logger, "info", event, fields),
-    warn: (event, fields) => write(logger, "warn", event, fields),
-    error: (event, fields) => write(logger, "error", event, fields),
-  };
+  const logAt =
+    (level: keyof Log) =>
+    (event: string, fields: LogFields = {}) => {
+      if (logger.isLevelEnabled(level)) logger[level]({ ...printFields(fields), ...printTrace(currentTrace()) }, event);
+    };
+  return { debug: logAt("debug"), info: logAt("info"), warn: logAt("warn"), error: logAt("error") };
 }
 
-function write(logger: Logger, level: "debug" | "info" | "warn" | "error", event: string, fields: LogFields = {}) {
-  if (logger.isLevelEnabled(level)) {
-    const printable = Object.entries(fields).map(([name, value]) => [name, toPrintable(value)]);
-    logger[level](Object.fromEntries(printable), event);
-  }
+function printTrace(trace: TraceIds | undefined): LogFields {
+  return trace === undefined ? {} : { trace_id: trace.traceId, span_id: trace.spanId };
 }
 
-function toPrintable(value: unknown): unknown {
+// How deep fields and chains of causes are followed: what bites its tail must not hang the log.
+const depthMax = 5;
+
+// Whatever stands in a field of such a name is a secret, whatever it looks like.
+const secretName = /authorization|password|secret|token|signature|account_?key|api[-_]?key|connection_?string|cookie/i;
+
+function printFields(fields: object, depth = 0): LogFields {
+  const print = ([name, value]: [string, unknown]) => [name, secretName.test(name) ? "***" : printValue(value, depth)];
+  return Object.fromEntries(Object.entries(fields).map(print));
+}
+
+function printValue(value: unknown, depth: number): unknown {
   if (typeof value === "string") return blotSecrets(value);
   if (typeof value === "bigint") return value.toString();
-  if (value instanceof Error) return describeError(value);
-  return value;
+  if (typeof value !== "object" || value === null) return value;
+  // Keys, values and headers of records are their publishers', and none of the log's.
+  if (ArrayBuffer.isView(value)) return `${value.byteLength} bytes`;
+  if (depth >= depthMax) return "…";
+  if (value instanceof Error) return describeError(value, depth);
+  if (Array.isArray(value)) return value.map((item) => printValue(item, depth + 1));
+  return printFields(value, depth + 1);
 }
 
-// How deep a chain of causes is followed: a chain that bites its tail must not hang the log.
-const causesMax = 5;
-
-function describeError(error: Error, depth = 0): Record<string, unknown> {
+function describeError(error: Error, depth: number): LogFields {
   const kind = "kind" in error ? { kind: error.kind } : {};
-  const detail = "detail" in error && isFilled(error.detail) ? { detail: error.detail } : {};
+  const detail = "detail" in error && isFilled(error.detail) ? { detail: printFields(error.detail, depth + 1) } : {};
   // An error of operation says all in its message; any other is a fault of ours, and where it arose is what helps.
   const stack = "kind" in error || error.stack === undefined ? {} : { stack: blotSecrets(error.stack) };
   const cause =
-    error.cause instanceof Error && depth < causesMax ? { cause: describeError(error.cause, depth + 1) } : {};
+    error.cause instanceof Error && depth < depthMax ? { cause: describeError(error.cause, depth + 1) } : {};
   return { name: error.name, ...kind, message: blotSecrets(error.message), ...detail, ...cause, ...stack };
 }
 
-function isFilled(value: unknown): boolean {
+function isFilled(value: unknown): value is object {
   return typeof value === "object" && value !== null && Object.keys(value).length > 0;
 }
 
-const secret =
-  /((?:AccountKey|SharedAccessSignature|sharedaccesskey)=)[^;\s"]+|([?&]sig=)[^&\s"]+|(authorization: ?\w+ )\S+/gi;
+// What stands before a secret is kept, as the one group of each line.
+const secret = new RegExp(
+  [
+    String.raw`((?:AccountKey|SharedAccessSignature|SharedAccessKey|client_secret|client_assertion|password)=)[^;\s"]+`,
+    String.raw`((?:\b|%26|%3F)sig(?:=|%3D))[^&\s"]+`,
+    String.raw`(\bauthorization["']?[:=] ?["']?(?:\w+ )?)[^\s"',]+`,
+    String.raw`(\bBearer )[\w.~+/=-]{20,}`,
+    // A password in a URL.
+    String.raw`(:\/\/[^\s/:@"]*:)[^\s/@"]+(?=@)`,
+  ].join("|"),
+  "gi",
+);
 
-/** Blots account keys, signatures and authorization headers out of a text. */
+/** Blots account keys, signatures, tokens, passwords in URLs and authorization headers out of a text. */
 export function blotSecrets(text: string): string {
-  return text.replace(secret, (_match, key = "", signature = "", header = "") => `${key}${signature}${header}***`);
+  return text.replace(
+    secret,
+    (_match, ...groups) => `${groups.find((group): group is string => group !== undefined)}***`,
+  );
 }
 
 function toText(line: string): string {

@@ -9,9 +9,12 @@ import type { BlobStore } from "./blob/blob-store.ts";
 import { openStore } from "./blob/open-store.ts";
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { openHttpPort } from "./http-port.ts";
+import type { HttpPort } from "./http-port.ts";
 import { createTcpProbe } from "./leader/probe.ts";
 import type { Log } from "./log.ts";
 import { composeNode, type VaultNode } from "./node.ts";
+import { createReadiness } from "./readiness.ts";
 import { createGrpcCaller, type GrpcCallerSettings } from "./rpc/grpc-caller.ts";
 import { createGrpcServer } from "./rpc/grpc-server.ts";
 import { createHealth, type Health } from "./rpc/health.ts";
@@ -21,12 +24,16 @@ import { createReflection } from "./rpc/reflection.ts";
 export interface VaultPorts {
   readonly clock: Clock;
   readonly log: Log;
+  /** The metrics in Prometheus' text format, for the HTTP port; absent where they are off. */
+  readonly metrics?: (() => Promise<string>) | undefined;
 }
 
 /** A vault that serves. */
 export interface RunningVault {
   /** Where clients reach it: host:port. */
   readonly endpoint: string;
+  /** Where its HTTP port is: host:port; undefined where it has none. */
+  readonly httpAddress: string | undefined;
   /** Hands leadership over, answers what is pending, ends subscriptions, and closes storage. */
   close(): Promise<void>;
 }
@@ -35,7 +42,8 @@ export interface RunningVault {
 const closeMsMin = 2000;
 
 /** Opens storage, listens, takes part in the election, and serves. Throws a VaultError that says what to do. */
-export async function startVault(config: Config, { clock, log }: VaultPorts): Promise<RunningVault> {
+export async function startVault(config: Config, ports: VaultPorts): Promise<RunningVault> {
+  const { clock, log } = ports;
   const store = await openStore(config.storage, clock, log, {
     createContainer: config.createContainer,
     openFilesMax: config.openFilesMax,
@@ -43,14 +51,15 @@ export async function startVault(config: Config, { clock, log }: VaultPorts): Pr
     requestTimeoutMs: config.storageTimeoutMs,
   });
   try {
-    return await serve(config, clock, log, store);
+    return await serve(config, ports, store);
   } catch (error) {
     await store.close();
     throw error;
   }
 }
 
-async function serve(config: Config, clock: Clock, log: Log, store: BlobStore): Promise<RunningVault> {
+async function serve(config: Config, ports: VaultPorts, store: BlobStore): Promise<RunningVault> {
+  const { clock, log } = ports;
   const server = createGrpcServer(await serverSettings(config), clock, log);
   const caller = createGrpcCaller(await callerSettings(config), clock);
   const probe = createTcpProbe(clock, config.probeTimeoutMs);
@@ -62,17 +71,24 @@ async function serve(config: Config, clock: Clock, log: Log, store: BlobStore): 
   server.addLibraryService(createReflection());
   const bound = await server.listen(`${config.host}:${config.port}`);
   const endpoint = config.advertisedEndpoint ?? reachable(bound);
+  const started = new AbortController();
+  const stopping = new AbortController();
+  let http: HttpPort | undefined;
   try {
+    const serving = () => started.signal.aborted && !stopping.signal.aborted;
+    http = await openHttp(config, ports, store, node, serving);
     await node.start(endpoint);
   } catch (error) {
+    await http?.close();
     await server.drain(0);
     caller.close();
     throw error;
   }
-  const stopping = new AbortController();
+  started.abort();
   const following = followHealth(node, health, stopping.signal);
   return {
     endpoint,
+    httpAddress: http?.address,
     async close() {
       stopping.abort();
       await following;
@@ -87,8 +103,24 @@ async function serve(config: Config, clock: Clock, log: Log, store: BlobStore): 
       await close("node", node.close());
       caller.close();
       await close("storage", store.close());
+      await http?.close();
     },
   };
+}
+
+/** Opens the HTTP port, where there is to be one: before the node starts, so that this can be watched. */
+async function openHttp(
+  config: Config,
+  { clock, log, metrics }: VaultPorts,
+  store: BlobStore,
+  node: VaultNode,
+  serving: () => boolean,
+): Promise<HttpPort | undefined> {
+  const { httpPort, httpHost = config.host, leaseTimeoutMs: storageMsMax } = config;
+  if (httpPort === undefined) return undefined;
+  const leaderKnown = () => node.leadership.leader !== undefined;
+  const hindrance = createReadiness({ store, clock, storageMsMax, serving, leaderKnown });
+  return openHttpPort(httpHost, httpPort, { hindrance, metrics }, log);
 }
 
 /** Says that reads are served, from now on, and that publishes are while a leader is known. */

@@ -71,6 +71,11 @@ function choice<T extends string>(value: T, choices: readonly T[], description: 
   return { schema: z.enum(choices), parse: String, default: value, defaultText: value, allowedText, description };
 }
 
+function optionalCount(min: number, max: number, description: string): Setting<number | undefined> {
+  const { parse, schema, allowedText } = count(min, min, max, description);
+  return { schema: schema.optional(), parse, default: undefined, defaultText: "none", allowedText, description };
+}
+
 function flag(value: boolean, description: string): Setting<boolean> {
   const parse = (text: string) => ({ true: true, "1": true, false: false, "0": false })[text.toLowerCase()];
   return {
@@ -133,6 +138,16 @@ export const settings = {
     /^.+$/,
     "a path",
     "A file with the authorities (PEM) that other nodes' certificates are checked against; the system's if none.",
+  ),
+  httpPort: optionalCount(
+    0,
+    65_535,
+    "A TCP port for HTTP beside gRPC: /livez, /readyz, /metrics; 0 for any that is free. There is none by default.",
+  ),
+  httpHost: optionalText(
+    /^[^\s/]{1,255}$/,
+    "a host name or address",
+    "The address for it to listen on; that of --host if none. It has neither TLS nor access control.",
   ),
   json: flag(false, "Print the address and log as JSON lines, also on a terminal."),
   logLevel: choice("info", ["debug", "info", "warn", "error", "silent"], "What is logged: this level and those above."),

@@ -52,15 +52,75 @@ test("log - an error of operation has kind, detail and cause; any other its stac
   t.regex(String(fields.error.cause["stack"]), /log\.test/);
 });
 
-test("log - secrets are blotted out of fields, errors and causes", (t) => {
+/** Secrets in all the places where storage, identity and exporters have them; each holds the word `hush`. */
+const planted = {
+  connectionString: "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hush/+a==;EndpointSuffix=x",
+  sasString: "BlobEndpoint=https://a.example;SharedAccessSignature=sv=1&sig=hush%2Fa&se=2",
+  sasUrl: "https://a.blob.example/c?sv=1&sig=hush%3D&se=2",
+  sasFirst: "sig=hush%3D&se=2",
+  sasWithinUrl: "https://x.example/?to=https%3A%2F%2Fa.blob.example%3Fsv%3D1%26sig%3Dhush",
+  bearer: "authorization: Bearer hush.hush",
+  sharedKey: "Authorization: SharedKey account:hush+/a=",
+  bareHeader: "authorization=hush",
+  jsonHeader: '{"authorization":"Bearer hush"}',
+  token: "the token was Bearer hush-hush-hush-hush-hush-hush",
+  form: "grant_type=client_credentials&client_secret=hush&scope=s",
+  exporter: "http://user:hush@collector.example:4318/v1/traces",
+};
+
+for (const [place, text] of Object.entries(planted)) {
+  test(`log - a secret is blotted out: ${place}`, (t) => {
+    const { log, lines } = createCollector("info", "json");
+    const cause = new VaultError("denied", `no: ${text}`, { resource: text }, new Error(text));
+    log.info("failed", { text, list: [text], deep: { deeper: [{ text }] }, error: new Error("failed", { cause }) });
+    t.notRegex(lines.join(), /hush/);
+    t.true(lines.join().split("***").length > 5);
+    t.is((JSON.parse(lines[0] ?? "") as Record<string, unknown>)["event"], "failed");
+  });
+}
+
+test("log - what tells where a secret was is kept", (t) => {
   const { log, lines } = createCollector("info", "json");
-  const connection = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=hush==;EndpointSuffix=x";
-  const url = "https://a.blob.core.windows.net/c?sv=1&sig=hush%3D&se=2";
-  const error = new VaultError("denied", `no: ${url}`, {}, new Error(connection));
-  log.error("failed", { connection, url, error, header: "authorization: Bearer hush" });
-  t.notRegex(lines.join(), /hush/);
+  const { connectionString: connection, sasUrl: url, exporter: endpoint } = planted;
+  log.error("failed", { connection, url, endpoint });
   t.regex(lines.join(), /AccountName=a;AccountKey=\*\*\*;EndpointSuffix=x/);
   t.regex(lines.join(), /sig=\*\*\*&se=2/);
+  t.regex(lines.join(), /user:\*\*\*@collector\.example:4318/);
+});
+
+test("log - a field whose name says that it is a secret is not shown, whatever it looks like", (t) => {
+  const { log, lines } = createCollector("info", "json");
+  const names = ["authorization", "password", "clientSecret", "accessToken", "accountKey", "x-api-key", "Cookie"];
+  log.info("sent", { headers: Object.fromEntries(names.map((name) => [name, "hush"])) });
+  t.notRegex(lines.join(), /hush/);
+  t.is(lines.join().split("***").length, names.length + 1);
+});
+
+test("log - of bytes only their number is told", (t) => {
+  const { log, lines } = createCollector("info", "json");
+  const value = Buffer.from("hush");
+  log.info("record", { value, records: [{ value }], view: new Uint8Array([104, 117, 115, 104]) });
+  const { value: told, records, view } = JSON.parse(lines[0] ?? "") as Record<string, unknown>;
+  t.deepEqual({ told, records, view }, { told: "4 bytes", records: [{ value: "4 bytes" }], view: "4 bytes" });
+});
+
+test("log - a line within a span has its ids, one outside has none", (t) => {
+  const lines: string[] = [];
+  const ids = [{ traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7" }, undefined];
+  const log = createLog("info", "json", { write: (line) => lines.push(line) }, () => ids.shift());
+  log.info("within");
+  log.info("outside", { stream: "s" });
+  const [within, outside] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  t.like(within, { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736", span_id: "00f067aa0ba902b7" });
+  t.false("trace_id" in outside!);
+});
+
+test("log - a field that bites its tail is cut", (t) => {
+  const { log, lines } = createCollector("info", "json");
+  const field: Record<string, unknown> = {};
+  field["field"] = field;
+  log.info("round", { field });
+  t.is(lines.length, 1);
 });
 
 test("log - a chain of causes that bites its tail is cut", (t) => {

@@ -4,6 +4,7 @@ import { describeSettings, loadConfig } from "../config.ts";
 import type { Config } from "../config.ts";
 import { isKind } from "../errors.ts";
 import { blotSecrets, createLog } from "../log.ts";
+import type { RunningVault } from "../server.ts";
 import { toJsonLine } from "./describe.ts";
 import { reportFailure } from "./failure.ts";
 import { exitCodes, say } from "./io.ts";
@@ -48,7 +49,7 @@ async function serve(io: CliIo, flags: Readonly<Record<string, unknown>>): Promi
     tuneGarbageCollection();
     const { startVault } = await import("../server.ts");
     const vault = await startVault(config, { clock: io.clock, log });
-    announce(io, config, vault.endpoint);
+    announce(io, config, vault);
     await waitForAbort(io.interrupted);
     if (io.stderr.isTTY === true) say(io, "\nstopping; Ctrl-C again ends at once");
     await vault.close();
@@ -67,9 +68,9 @@ function tuneGarbageCollection(): void {
   if (Number.parseInt(process.versions.v8, 10) >= 14) setFlagsFromString("--external-memory-accounted-in-global-limit");
 }
 
-function announce(io: CliIo, config: Config, address: string): void {
+function announce(io: CliIo, config: Config, { endpoint: address, httpAddress: http }: RunningVault): void {
   const storage = blotSecrets(config.storage);
-  if (config.json) io.stdout.write(toJsonLine({ address, pid: process.pid, storage }));
+  if (config.json) io.stdout.write(toJsonLine({ address, http, pid: process.pid, storage }));
   else say(io, describeFirstSteps(address, storage));
 }
 

@@ -23,13 +23,15 @@ async function createLeaderless(t: ExecutionContext) {
   await store.setMetadata(controlName, { epoch: metadata["epoch"]! }, etag);
   const leaseId = systemClock.id();
   await store.acquireLease(controlName, leaseId, 60);
-  const settings = { storage: azurite.setting, leaderWaitMs: 300, electionPollMs: 500 };
+  const settings = { storage: azurite.setting, leaderWaitMs: 300, electionPollMs: 500, httpPort: 0 };
   const vault = await createVault(t, settings);
   return { vault, release: () => store.releaseLease(controlName, leaseId) };
 }
 
 test("no leader - publishing is not healthy and says when to come back; reads are served", async (t) => {
   const { vault, release } = await createLeaderless(t);
+  const readiness = async () => (await fetch(`http://${vault.httpAddress}/readyz`)).text();
+  t.is(await readiness(), "not ready: no leader is known\n");
   const caller = createCaller(t, vault);
   const health = async (service: string) => (await caller.call(Health.method.check, { service })).response?.status;
   t.is(await health(""), Serving.SERVING);
@@ -56,4 +58,5 @@ test("no leader - publishing is not healthy and says when to come back; reads ar
   await release();
   t.is((await client.publish("s", [{ value: "after" }])).firstOffset, 1n);
   t.is(await health(publishHealthName), Serving.SERVING);
+  t.is(await readiness(), "ok\n");
 });

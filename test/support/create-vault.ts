@@ -9,6 +9,8 @@ import { startVault } from "../../src/server.ts";
 export interface TestVault {
   /** `host:port`. */
   readonly endpoint: string;
+  /** `host:port` of its HTTP port; undefined where it has none. */
+  readonly httpAddress: string | undefined;
   /** Ends the vault before the test does. */
   close(): Promise<void>;
 }
@@ -20,5 +22,5 @@ export async function createVault(t: ExecutionContext, settings: Partial<Config>
   let closing: Promise<void> | undefined;
   const close = () => (closing ??= vault.close());
   t.teardown(close);
-  return { endpoint: vault.endpoint, close };
+  return { endpoint: vault.endpoint, httpAddress: vault.httpAddress, close };
 }
