@@ -11,6 +11,8 @@ export interface Bar {
   readonly measured: string;
   /** Measurements of the limits. The worst of them counts: nothing can be better than the worst of what it needs. */
   readonly limits: readonly string[];
+  /** A limit that is a number, where none is measured. */
+  readonly fixed?: number;
   /** The ratio that is to be reached: at least that where more is better, else at most. */
   readonly target: number;
 }
@@ -21,12 +23,21 @@ export const bars: readonly Bar[] = [
   rate("publish_single", ["swallow_single"], 0.7, "recordsPerSecond"),
   rate("replay_file_warm", ["blast"], 0.85),
   rate("replay_file_cold", ["blast", "raw_reads_file"], 0.75),
+  { name: "tail_p50", figure: "p50Ms", measured: "tail_1000", limits: ["raw_tail_1000"], target: 1.5 },
+  { name: "tail_p99", figure: "p99Ms", measured: "tail_1000", limits: ["raw_tail_1000"], target: 2 },
+  { name: "fanout_10k", figure: "reachedAllMs", measured: "fanout_10000", limits: ["bare_fanout_10000"], target: 2 },
+  most("fanout_10k_memory", "fanout_10000", "kbPerSubscription", 25),
   rate("publish_azurite", ["raw_put_page_azurite"], 0.9),
   rate("replay_azurite", ["raw_reads_azurite"], 0.9),
 ];
 
 function rate(name: string, limits: readonly string[], target: number, figure: FigureName = "mbPerSecond"): Bar {
   return { name, figure, measured: name, limits, target };
+}
+
+/** A figure that is to be at most so much: the ratio is to that. */
+function most(name: string, measured: string, figure: FigureName, fixed: number): Bar {
+  return { name, figure, measured, limits: [], fixed, target: 1 };
 }
 
 /** What a bar's measurements came to. */
@@ -58,6 +69,7 @@ export function judgeBar(bar: Bar, samples: Samples): BarResult | undefined {
   const values = valuesOf(samples, bar.measured, bar.figure);
   const { unit, moreIsBetter } = figureUnits[bar.figure];
   const limits = bar.limits.map((name) => ({ name, values: valuesOf(samples, name, bar.figure) }));
+  if (bar.fixed !== undefined) limits.push({ name: "a fixed limit", values: values.map(() => bar.fixed!) });
   if (values.length === 0 || limits.some((limit) => limit.values.length !== values.length)) return undefined;
   const sign = moreIsBetter ? 1 : -1;
   const [worst] = limits.toSorted((a, b) => sign * (spreadOf(a.values).median - spreadOf(b.values).median));

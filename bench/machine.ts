@@ -47,6 +47,12 @@ export function readCpuSeconds(pid: number): number | undefined {
   }
 }
 
+/** What a process has resident, or had at most, in bytes. Needs /proc, so Linux. [proc_pid_status(5)] */
+export function readResidentBytes(pid: number, field: "VmRSS" | "VmHWM" = "VmRSS"): number {
+  const status = readFileSync(`/proc/${pid}/status`, "latin1");
+  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024;
+}
+
 function readCommit(): string {
   try {
     return execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8", stdio: "pipe" }).trim();

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import path from "node:path";
-import { describeMachine } from "./machine.ts";
+import { describeMachine, readResidentBytes } from "./machine.ts";
 import type { Machine } from "./machine.ts";
 import type { BenchOptions } from "./options.ts";
 import { encodeReplayRequest, encodeUntilRequest } from "./requests.ts";
@@ -25,6 +24,7 @@ export interface MemoryReport {
   readonly machine: Machine;
 }
 
+const MiB = 1024 ** 2;
 const batch = 1000;
 const recordBytes = 250;
 const requestBytes = 256_000;
@@ -37,7 +37,7 @@ export async function measureMemory(options: BenchOptions, say: (text: string) =
   const directory = await mkdtemp(path.join(options.directory, "message-vault-memory-"));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const vault = stack.use(await startVault({ storage: `file:${directory}` }));
-  const residentAtStart = readMemory(vault.pid, "VmRSS");
+  const residentAtStart = readResidentBytes(vault.pid) / MiB;
   const producer = stack.use(startWorker("producer"));
   const follower = stack.use(startWorker("consumer"));
   const replayer = stack.use(startWorker("consumer"));
@@ -51,7 +51,7 @@ export async function measureMemory(options: BenchOptions, say: (text: string) =
 
   const resident: number[] = [];
   const sampling = setInterval(() => {
-    resident.push(readMemory(vault.pid, "VmRSS"));
+    resident.push(readResidentBytes(vault.pid) / MiB);
     if (resident.length % 50 === 0) say(`${resident.at(-1)?.toFixed(0)} MiB resident`);
   }, sampleMs);
   stack.defer(() => clearInterval(sampling));
@@ -68,7 +68,7 @@ export async function measureMemory(options: BenchOptions, say: (text: string) =
   ]);
   resident.sort((a, b) => a - b);
   return {
-    residentMax: Math.round(readMemory(vault.pid, "VmHWM")),
+    residentMax: Math.round(readResidentBytes(vault.pid, "VmHWM") / MiB),
     residentAtStart: Math.round(residentAtStart),
     residentMedian: Math.round(resident[resident.length >> 1] ?? 0),
     publishedGb: roundTo((first.bytes + second.bytes) / 1e9, 3),
@@ -94,10 +94,4 @@ export function formatMemory(report: MemoryReport): string {
   return `Resident memory of the vault, MiB: at most ${residentMax}, median ${residentMedian}, at start ${residentAtStart}
 while ${publishedGb} GB were published and ${replayedGb} GB replayed in ${seconds} s
 `;
-}
-
-/** A figure of a process's status in MiB. [proc_pid_status(5)] */
-function readMemory(pid: number, field: "VmRSS" | "VmHWM"): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024;
 }

@@ -1,11 +1,17 @@
 /**
  * The transport's limit: a bare grpc-js server that passes buffers through. It swallows publish requests, answering
- * each with the same few bytes, and answers subscriptions with responses from memory.
+ * each with the same few bytes, and answers subscriptions with responses from memory. Subscriptions without an end get a
+ * message whenever something is published to their stream.
  */
 import { readFile } from "node:fs/promises";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
-import { PublishResponseSchema } from "../../gen/messagevault/v1/vault_pb.ts";
+import {
+  PublishRequestSchema,
+  PublishResponseSchema,
+  SubscribeRequestSchema,
+  SubscribeResponseSchema,
+} from "../../gen/messagevault/v1/vault_pb.ts";
 import { publishPath, publishStreamPath, subscribePath } from "../requests.ts";
 import { serveCommands } from "../worker-commands.ts";
 import { passThrough } from "./connection.ts";
@@ -39,13 +45,29 @@ const published = Buffer.from(
   ),
 );
 
+/** What a subscription gets for a published record, and when it has begun. */
+const delivered = Buffer.from(
+  toBinary(
+    SubscribeResponseSchema,
+    create(SubscribeResponseSchema, {
+      records: [{ offset: 1_000_000n, timestamp: { seconds: 1_800_000_000n, nanos: 1 }, value: Buffer.alloc(250, 97) }],
+      nextOffset: 1_000_001n,
+      tailOffset: 1_000_001n,
+      incarnation,
+    }),
+  ),
+);
+
+/** The calls that follow each stream. */
+const followers = new Map<string, SubscribeCall[]>();
+
 serveCommands({ listen, load, setLimit });
 
 function listen(): Promise<string> {
   const server = new grpc.Server({ "grpc.max_receive_message_length": 8 * 1024 * 1024 });
   server.register(publishPath, swallowOne, passThrough, passThrough, "unary");
   server.register(publishStreamPath, swallow, passThrough, passThrough, "bidi");
-  server.register(subscribePath, blast, passThrough, passThrough, "serverStream");
+  server.register(subscribePath, subscribe, passThrough, passThrough, "serverStream");
   return new Promise((resolve, reject) => {
     server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
       if (error === null) resolve(`127.0.0.1:${port}`);
@@ -68,7 +90,11 @@ function setLimit({ bytesPerCall }: LimitArgs): void {
   limit.bytesPerCall = bytesPerCall;
 }
 
-function swallowOne(_call: grpc.ServerUnaryCall<Buffer, Buffer>, answer: grpc.sendUnaryData<Buffer>): void {
+function swallowOne(call: grpc.ServerUnaryCall<Buffer, Buffer>, answer: grpc.sendUnaryData<Buffer>): void {
+  if (followers.size > 0) {
+    const { stream } = fromBinary(PublishRequestSchema, call.request);
+    for (const follower of followers.get(stream) ?? []) follower.write(delivered);
+  }
   answer(null, published);
 }
 
@@ -76,6 +102,19 @@ function swallow(call: PublishCall): void {
   call.on("data", () => call.write(published));
   call.on("end", () => call.end());
   call.on("error", () => undefined);
+}
+
+function subscribe(call: SubscribeCall): void {
+  call.on("error", () => undefined);
+  const { stream, end } = fromBinary(SubscribeRequestSchema, call.request);
+  if (end.case !== undefined) {
+    blast(call);
+    return;
+  }
+  const calls = followers.get(stream) ?? [];
+  followers.set(stream, calls);
+  calls.push(call);
+  call.write(delivered);
 }
 
 function blast(call: SubscribeCall): void {
@@ -90,6 +129,5 @@ function blast(call: SubscribeCall): void {
     if (left > 0) call.once("drain", fill);
     else call.end();
   }
-  call.on("error", () => undefined);
   fill();
 }
