@@ -42,7 +42,7 @@ export function parsePublishRequest(bytes: Buffer, limits: RecordLimits): Publis
   }
   validateStreamName(fields.stream, "stream");
   validateProducer(fields.producer);
-  return { ...fields, batch: records.finish() };
+  return { ...fields, batch: records.finish(fields.producer !== undefined) };
 }
 
 function readField(cursor: WireCursor, tag: number, fields: Fields): void {

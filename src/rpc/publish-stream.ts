@@ -14,6 +14,7 @@ import { isKind, VaultError } from "../errors.ts";
 import type { RecordLimits } from "../segment/batch.ts";
 import type { PublishCommand, PublishResult, VaultApi } from "../stream/commands.ts";
 import { encodeResponse } from "./handlers.ts";
+import { freeRequest } from "./message-memory.ts";
 import { parsePublishRequest } from "./publish-request.ts";
 import { toTimestamp } from "./values.ts";
 
@@ -22,7 +23,7 @@ export const requestsInFlightMax = 256;
 
 /** What came of reading the next request. */
 type Step =
-  | { readonly step: "request"; readonly command: PublishCommand }
+  | { readonly step: "request"; readonly request: Buffer; readonly command: PublishCommand }
   | { readonly step: "end" }
   | { readonly step: "failure"; readonly error: unknown };
 
@@ -56,7 +57,7 @@ export async function* publishAll(
       case "request":
         // The refusal's turn may come later, when those before it are answered: until then nothing more goes in.
         if (!refused) {
-          const outcome = publish(vault, next.command, onRefusal);
+          const outcome = publish(vault, next.request, next.command, onRefusal);
           inFlight.push(outcome);
         }
         reading = refused ? undefined : readStep(vault, limits, iterator, signal);
@@ -98,16 +99,23 @@ async function readStep(
     const command = parsePublishRequest(value, limits);
     await vault.publishRoom(command.stream, signal);
     signal.throwIfAborted();
-    return { step: "request", command };
+    return { step: "request", request: value, command };
   } catch (error) {
     return { step: "failure", error };
   }
 }
 
 /** Hands a request to the vault. Never rejects; calls `onRefusal` as soon as the vault refuses. */
-async function publish(vault: VaultApi, command: PublishCommand, onRefusal: () => void): Promise<Outcome> {
+async function publish(
+  vault: VaultApi,
+  request: Buffer,
+  command: PublishCommand,
+  onRefusal: () => void,
+): Promise<Outcome> {
   try {
-    return { step: "answer", result: await vault.publish(command) };
+    const result = await vault.publish(command);
+    freeRequest(request);
+    return { step: "answer", result };
   } catch (error) {
     onRefusal();
     return { step: "refusal", error };

@@ -4,6 +4,7 @@ import type { RecordLimits } from "../segment/batch.ts";
 import type { SubscribeCommand, VaultApi } from "../stream/commands.ts";
 import type { CallContext, HandlerTable, WireBytes } from "./handlers.ts";
 import { methodPath } from "./handlers.ts";
+import { freeRequest } from "./message-memory.ts";
 import { parsePublishRequest } from "./publish-request.ts";
 import { encodePublishResponse, publishAll } from "./publish-stream.ts";
 import { parseSubscribeRequest } from "./subscribe-request.ts";
@@ -18,7 +19,9 @@ export function createVaultHandlers(vault: VaultApi, limits: RecordLimits, heart
     [methodPath(VaultService.method.publish)]: {
       kind: "unary",
       async handle(request) {
-        return encodePublishResponse(await vault.publish(parsePublishRequest(request, limits)));
+        const result = await vault.publish(parsePublishRequest(request, limits));
+        freeRequest(request);
+        return encodePublishResponse(result);
       },
     },
     [methodPath(VaultService.method.publishStream)]: {

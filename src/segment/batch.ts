@@ -27,7 +27,10 @@ export interface RecordBatch {
   readonly count: number;
   /** What the records take when they are stored, at the most: offsets and timestamps included. */
   readonly storedBytes: number;
-  /** CRC-32 of the records as they were sent: tells whether a resent batch holds the same records. */
+  /**
+   * CRC-32 of the records as they were sent: tells whether a resent batch holds the same records. 0 where it was not
+   * asked for, as nobody compares it then.
+   */
   readonly checksum: number;
 }
 
@@ -48,7 +51,8 @@ export class BatchReader {
   private readonly bounds: number[] = [];
   private readonly stamped: number[] = [];
   private storedBytes = 0;
-  private checksum = 0;
+  /** What lies side by side in the request, nearly always all records: two numbers for each run. */
+  private readonly runs: number[] = [];
   private runStart = 0;
   private runEnd = 0;
 
@@ -63,7 +67,7 @@ export class BatchReader {
     if (end - start > this.limits.recordBytesMax) {
       throw this.invalid("", `is ${end - start} bytes, a record may have at most ${this.limits.recordBytesMax}`);
     }
-    if (this.checkRecord(start, end)) this.stamped.push(this.bounds.length);
+    if (!this.isPlain(start, end) && this.checkRecord(start, end)) this.stamped.push(this.bounds.length);
     this.bounds.push(start, end);
     this.storedBytes += end - start + recordOverheadBytes + varintBytes(end - start + recordOverheadBytes);
     if (fieldStart !== this.runEnd) {
@@ -73,26 +77,43 @@ export class BatchReader {
     this.runEnd = end;
   }
 
-  /** The batch. Throws `invalid` where it is empty or too large. */
-  finish(): RecordBatch {
+  /** The batch, with its checksum where that is wanted. Throws `invalid` where it is empty or too large. */
+  finish(withChecksum: boolean): RecordBatch {
     this.closeRun();
-    const { bounds, storedBytes, checksum, limits } = this;
+    const { bounds, storedBytes, limits } = this;
     if (bounds.length === 0) throw new VaultError("invalid", "records: at least one is needed", { field: "records" });
     if (storedBytes > limits.batchBytesMax) {
       const message = `records: ${storedBytes} bytes as they are stored, a batch may have at most ${limits.batchBytesMax}`;
       throw new VaultError("invalid", message, { field: "records" });
     }
+    const checksum = withChecksum ? this.computeChecksum() : 0;
     // The request's bytes stay as they came: they may have to be sent on to another node.
     const source = this.stamped.length === 0 ? this.source : Buffer.from(this.source);
     for (const at of this.stamped) bounds[at + 1] = removeStamp(source, bounds[at]!, bounds[at + 1]!);
     return { source, bounds, count: bounds.length / 2, storedBytes, checksum };
   }
 
-  /** A run is what lies side by side in the request, nearly always all records: one checksum call for all of it. */
   private closeRun(): void {
-    if (this.runEnd > this.runStart) {
-      this.checksum = crc32(this.source.subarray(this.runStart, this.runEnd), this.checksum);
+    if (this.runEnd > this.runStart) this.runs.push(this.runStart, this.runEnd);
+  }
+
+  private computeChecksum(): number {
+    let checksum = 0;
+    for (let i = 0; i < this.runs.length; i += 2) {
+      checksum = crc32(this.source.subarray(this.runs[i], this.runs[i + 1]), checksum);
     }
+    return checksum;
+  }
+
+  /** Whether the record is a value and nothing else, as most are: then there is nothing more to check. */
+  private isPlain(start: number, end: number): boolean {
+    const { source } = this;
+    if (end - start < 2 || source[start] !== 0x22) return false;
+    const length = source[start + 1]!;
+    if (length < 0x80) return start + 2 + length === end;
+    if (end - start < 3) return false;
+    const high = source[start + 2]!;
+    return high < 0x80 && start + 3 + (length & 0x7f) + (high << 7) === end;
   }
 
   /** Walks the fields of a record. True if it carries an offset or timestamp, which are the vault's to give. */

@@ -18,7 +18,7 @@ import {
   writeHeader,
   writeProducerEntry,
 } from "./format.ts";
-import { writeVarint } from "./wire.ts";
+import { varintBytes, writeVarint } from "./wire.ts";
 
 /** The most that a batch may take as it is stored: one commit, less a page for what leads and a frame's header. */
 export const batchBytesMax = writeBytesMax - pageBytes - headerBytes - producerEntryBytes("") - 128;
@@ -197,31 +197,32 @@ export class CommitBuilder {
   private writeRecords(batch: RecordBatch): void {
     const { buffer, stamp } = this;
     const { source, bounds } = batch;
+    const stampBytes = stamp.length;
     let at = this.at;
     let offset = this.offset;
+    let offsetBytes = 0;
+    let offsetBytesUntil = offset;
     for (let i = 0; i < bounds.length; i += 2) {
       const start = bounds[i]!;
       const end = bounds[i + 1]!;
-      const offsetBytes = offset === 0 ? 0 : offsetFieldBytes(offset);
+      if (offset >= offsetBytesUntil) {
+        offsetBytes = offset === 0 ? 0 : 1 + varintBytes(offset);
+        offsetBytesUntil = offset === 0 ? 1 : 0x80 ** (offsetBytes - 1);
+      }
       buffer[at++] = 0x0a;
-      at = writeVarint(buffer, at, offsetBytes + stamp.length + end - start);
+      at = writeVarint(buffer, at, offsetBytes + stampBytes + end - start);
       if (offset !== 0) {
         buffer[at++] = 0x08;
         at = writeVarint(buffer, at, offset);
       }
-      for (let j = 0; j < stamp.length; j++) buffer[at++] = stamp[j]!;
-      at += source.copy(buffer, at, start, end);
+      for (let j = 0; j < stampBytes; j++) buffer[at++] = stamp[j]!;
+      source.copy(buffer, at, start, end);
+      at += end - start;
       offset++;
     }
     this.at = at;
     this.offset = offset;
   }
-}
-
-function offsetFieldBytes(offset: number): number {
-  let count = 2;
-  for (let rest = offset; rest >= 0x80; rest = Math.floor(rest / 0x80)) count++;
-  return count;
 }
 
 /**

@@ -91,8 +91,10 @@ export class WireCursor {
 
 /** How many bytes `value` takes as a varint. `value`: 0 to 2^53 − 1. */
 export function varintBytes(value: number): number {
-  let count = 1;
-  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) count++;
+  if (value < 0x80) return 1;
+  if (value < 0x4000) return 2;
+  let count = 3;
+  for (let limit = 0x200000; value >= limit; limit *= 0x80) count++;
   return count;
 }
 

@@ -187,6 +187,8 @@ test("batch - the same records have the same checksum however the request is lai
     .uint64(5n)
     .tag(2, WireType.LengthDelimited)
     .bytes(bodies[1]!)
+    .tag(4, WireType.LengthDelimited)
+    .bytes(writer().tag(1, WireType.LengthDelimited).string("p").finish())
     .finish();
   const plain = batchOf(records).checksum;
   t.is(parse(Buffer.from(spread)).checksum, plain);

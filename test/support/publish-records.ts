@@ -31,9 +31,9 @@ export function publishCommand(
   return parsePublishRequest(Buffer.from(toBinary(PublishRequestSchema, request)), limits);
 }
 
-/** The batch that these records make. */
+/** The batch that these records make, as one with a producer: with a checksum. */
 export function batchOf(records: readonly RecordInit[], limits = recordLimits): RecordBatch {
-  return publishCommand("s", records, {}, limits).batch;
+  return publishCommand("s", records, { producer: { id: "p", sequence: 0n } }, limits).batch;
 }
 
 /** Publishes records, or the values of records. */
