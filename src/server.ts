@@ -49,6 +49,9 @@ export async function startVault(config: Config, ports: VaultPorts): Promise<Run
     openFilesMax: config.openFilesMax,
     leaseTimeoutMs: config.leaseTimeoutMs,
     requestTimeoutMs: config.storageTimeoutMs,
+    blobBytesPerSecondMax: config.blobBytesPerSecondMax,
+    blobRequestsPerSecondMax: config.blobRequestsPerSecondMax,
+    accountRequestsPerSecondMax: config.accountRequestsPerSecondMax,
   });
   try {
     return await serve(config, ports, store);

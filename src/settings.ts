@@ -110,7 +110,7 @@ export const settings = {
     ...text(
       "file:./data",
       /^.{1,8192}$/s,
-      "file:PATH, memory:, azurite:, an Azure container URL or connection string",
+      "file:PATH, memory:, memory:azure, azurite:, an Azure container URL or connection string",
       "Where streams are stored.",
     ),
     secret: true,
@@ -193,6 +193,19 @@ export const settings = {
   readBytes: bytes(MiB, 256 * KiB, 4 * MiB, "The size of a read from storage."),
   readAheadBytes: bytes(2 * MiB, 0, 64 * MiB, "How far storage is read ahead of a subscription that replays."),
   readsInFlightMax: count(8, 1, 1024, "How many reads from storage are under way at a time."),
+  blobBytesPerSecondMax: bytes(
+    60 * MiB,
+    MiB,
+    64 * GiB,
+    "Azure: what is read from and written to one segment, a second. 60 MiB is Azure's target for a page blob.",
+  ),
+  blobRequestsPerSecondMax: count(500, 1, 1_000_000, "Azure: requests for one blob, a second. 500 is Azure's target."),
+  accountRequestsPerSecondMax: count(
+    20_000,
+    1,
+    10_000_000,
+    "Azure: requests of this node, a second. 20,000 is Azure's limit for an account, 40,000 in some regions.",
+  ),
   indexCacheBytes: bytes(8 * MiB, MiB, 16 * GiB, "Memory for the indexes of closed segments."),
   openStreamsMax: count(1000, 1, 1_000_000, "How many streams are kept open; those not used for longest are closed."),
   openFilesMax: count(256, 8, 100_000, "How many files the file storage keeps open."),

@@ -9,7 +9,7 @@ export interface AzureLimits {
   readonly requestTimeoutMs: number;
   /** When a request on the control blob or for properties is given up, in milliseconds: well below a lease's length. */
   readonly leaseTimeoutMs: number;
-  /** How often a read is sent in all while storage throttles or fails; changes are sent once. */
+  /** How often a read is sent in all while storage fails, or throttles (paced-store.ts); changes are sent once. */
   readonly readAttemptsMax: number;
   /** The pause before the second attempt of a read, in milliseconds; it doubles for each further one. */
   readonly readRetryDelayMs: number;
@@ -24,7 +24,7 @@ export interface AzureRequests {
   change<T>(name: string, send: Send<T>, epoch?: number): Promise<T>;
   /** Sends a change of the control blob, once, with the short time-out. */
   control<T>(name: string, send: Send<T>): Promise<T>;
-  /** Sends a read, again where it is `unavailable` or `overloaded` (not where it timed out). */
+  /** Sends a read, again where it is `unavailable` (not where it timed out). */
   read<T>(name: string, send: Send<T>): Promise<T>;
   /** Sends a read without content, with the short time-out. */
   probe<T>(name: string, send: Send<T>): Promise<T>;
@@ -54,10 +54,10 @@ export function createAzureRequests(clock: Clock, limits: AzureLimits): AzureReq
         return await once(name, timeoutMs, false, send);
       } catch (error) {
         const timedOut = clock.monotonic() - startedAt >= timeoutMs;
-        if (attempt >= limits.readAttemptsMax || timedOut || !isKind(error, "unavailable", "overloaded")) throw error;
+        if (attempt >= limits.readAttemptsMax || timedOut || !isKind(error, "unavailable")) throw error;
         // Half fixed, half random, so that nodes that were refused together do not come back together.
         const delayMs = limits.readRetryDelayMs * 2 ** (attempt - 1) * (0.5 + clock.random() / 2);
-        await sleep(clock, error.kind === "overloaded" ? Math.max(delayMs, error.detail.retryAfterMs ?? 0) : delayMs);
+        await sleep(clock, delayMs);
       }
     }
   }

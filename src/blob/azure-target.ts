@@ -20,6 +20,8 @@ export interface AzureContainer {
   readonly probes: ContainerClient;
   /** For the control blob's lease and metadata: over connections of its own, so that no queue costs the lease. */
   readonly control: ContainerClient;
+  /** Whether it is an emulator's, which has none of Azure's limits. */
+  readonly emulated: boolean;
   /** The container's URL without a SAS. */
   readonly url: string;
   /** Closes the connections. */
@@ -37,8 +39,8 @@ type AgentOptions = StoragePipelineOptions & { agent: http.Agent };
 /** Makes the clients; sends nothing. Throws `invalid` for what is no target. `socketsMax` bounds the connections. */
 export async function connectContainer(target: AzureTarget, socketsMax: number): Promise<AzureContainer> {
   const agents: http.Agent[] = [];
+  const secure = isSecure("url" in target ? target.url : target.connectionString);
   function options(maxSockets: number): AgentOptions {
-    const secure = isSecure("url" in target ? target.url : target.connectionString);
     const settings = { keepAlive: true, maxSockets, maxFreeSockets: maxSockets, timeout: idleSocketMs };
     const agent = secure ? new https.Agent(settings) : new http.Agent(settings);
     agents.push(agent);
@@ -51,7 +53,7 @@ export async function connectContainer(target: AzureTarget, socketsMax: number):
     const probes = connect(options(probeSocketsMax));
     const control = connect(options(controlSocketsMax));
     const url = data.url.split("?", 1)[0] ?? data.url;
-    return { data, probes, control, url, close: () => agents.forEach((agent) => agent.destroy()) };
+    return { data, probes, control, emulated: !secure, url, close: () => agents.forEach((agent) => agent.destroy()) };
   } catch (error) {
     if (error instanceof VaultError) throw error;
     const reason = withoutSecrets(error instanceof Error ? error.message : String(error));

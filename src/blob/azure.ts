@@ -4,6 +4,7 @@
  * Invariants:
  * - A change is sent once. The SDK repeats nothing; a change whose outcome is not known is `indeterminate`, and whoever
  *   asked for it opens again. Reads are repeated a few times (azure-requests.ts).
+ * - Requests are paced to what Azure allows (paced-store.ts); an emulator's are not.
  * - Conditions are Azure's own, judged where the change is applied; nothing is remembered here but the sizes of page
  *   blobs, for the limits that the emulator does not keep.
  * - No message, cause or description holds a key or a signature.
@@ -18,9 +19,12 @@ import { createAzureRequests } from "./azure-requests.ts";
 import type { AzureTarget } from "./azure-target.ts";
 import { connectContainer } from "./azure-target.ts";
 import type { BlobStore } from "./blob-store.ts";
+import { createPacedStore } from "./paced-store.ts";
+import type { PaceLimits } from "./pacer.ts";
+import { azurePace, noPace } from "./pacer.ts";
 
 /** The limits of a store on Azure. */
-export interface AzureStoreSettings extends AzureLimits {
+export interface AzureStoreSettings extends AzureLimits, PaceLimits {
   /** How many connections are kept for segments and metadata; requests beyond that wait. */
   readonly socketsMax: number;
   /** How many blobs' clients and sizes are remembered. */
@@ -31,6 +35,7 @@ export interface AzureStoreSettings extends AzureLimits {
 
 /** The limits where none are given. */
 export const azureStoreDefaults: AzureStoreSettings = {
+  ...azurePace,
   requestTimeoutMs: 30_000,
   leaseTimeoutMs: 5_000,
   readAttemptsMax: 3,
@@ -61,7 +66,7 @@ export async function openAzureStore(
     container.close();
     throw error;
   }
-  return {
+  const store: BlobStore = {
     description: `azure:${container.url}`,
     ...pageOperations(context),
     ...blockOperations(context),
@@ -71,6 +76,7 @@ export async function openAzureStore(
       container.close();
     },
   };
+  return createPacedStore(store, clock, { ...limits, ...(container.emulated ? noPace : {}) });
 }
 
 async function refuseHierarchicalNamespace({ container, requests }: AzureContext): Promise<void> {

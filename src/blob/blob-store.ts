@@ -129,6 +129,12 @@ export interface BlobReader {
 
 /** A container of blobs that may be changed. */
 export interface BlobStore extends BlobReader {
+  /**
+   * Resolves when storage is ready for a change of a blob: what is asked for then is not held back. Absent where
+   * nothing is held back. For whoever can put more into a change meanwhile.
+   */
+  turn?(name: string): Promise<void>;
+
   /** Creates a page blob full of zeros with the fence's epoch as its sequence number. `alreadyExists`. */
   createPages(name: string, sizeBytes: number, fence: Fence): Promise<Etag>;
   /**

@@ -10,6 +10,10 @@ import { nodeFileSystem } from "./file-system.ts";
 import type { FileStoreSettings } from "./file.ts";
 import { openFileStore } from "./file.ts";
 import { createMemoryStore } from "./memory.ts";
+import type { AzureModel } from "./modelled-azure.ts";
+import { azureModelDefaults, createModelledAzure } from "./modelled-azure.ts";
+import { createPacedStore } from "./paced-store.ts";
+import { azurePace } from "./pacer.ts";
 
 /** Limits of whichever storage it is; those of others are ignored. */
 export type StorageLimits = Partial<FileStoreSettings & AzureStoreSettings>;
@@ -24,6 +28,7 @@ const containerPattern = /^[a-z0-9](-?[a-z0-9])*$/;
  *
  * - `file:PATH`: files in a directory, the embedded default;
  * - `memory:`: memory, gone with the process;
+ * - `memory:azure[?NAME=NUMBER&...]`: the same, as slow as Azure by a model (modelled-azure.ts), for planning;
  * - `azurite:` or `azurite:PATH`: an emulator of Azure as a child process, in memory or in a directory;
  * - `https://ACCOUNT.blob.core.windows.net/CONTAINER[?SAS]` (`http://` for emulators): an Azure container, without a SAS
  *   by the identity that is found;
@@ -38,6 +43,7 @@ export async function openStore(
   limits: StorageLimits = {},
 ): Promise<BlobStore> {
   if (setting === "memory:") return createMemoryStore(clock);
+  if (/^memory:azure(\?|$)/.test(setting)) return openModelledAzure(setting, clock, log, limits);
   if (setting.startsWith("file:") && setting.length > 5)
     return openFileStore(setting.slice(5), clock, nodeFileSystem, limits);
   if (setting.startsWith("azurite:")) {
@@ -67,15 +73,50 @@ export async function openReader(
   log: Log = silentLog,
   limits: StorageLimits = {},
 ): Promise<BlobReader> {
-  if (setting === "memory:" || setting === "azurite:") throw endsWithVault(setting);
+  if (setting.startsWith("memory:") || setting === "azurite:") throw endsWithVault(setting);
   if (setting.startsWith("file:") && setting.length > 5) return openFileReader(setting.slice(5), clock);
   if (setting.startsWith("azurite:")) await checkDirectory(path.resolve(setting.slice("azurite:".length)));
   return openStore(setting, clock, log, { ...limits, createContainer: false });
 }
 
+/** Paced as Azure is, so that the vault behaves as it would there; tells at the end what storage was asked for. */
+function openModelledAzure(setting: string, clock: Clock, log: Log, limits: StorageLimits): BlobStore {
+  const model = createModelledAzure(createMemoryStore(clock), clock, parseModel(setting));
+  const pace = { ...azurePace, readAttemptsMax: modelReadAttemptsMax, ...limits };
+  return {
+    ...createPacedStore(model, clock, pace),
+    async close() {
+      log.info("modelled storage was asked for", { ...model.counts });
+      await model.close();
+    },
+  };
+}
+
+/** As on Azure. */
+const modelReadAttemptsMax = 3;
+
+function parseModel(setting: string): Partial<AzureModel> {
+  const names = Object.keys(azureModelDefaults) as (keyof AzureModel)[];
+  const given: Partial<Record<keyof AzureModel, number>> = {};
+  for (const [flag, text] of new URLSearchParams(setting.split("?", 2)[1])) {
+    const name = names.find((candidate) => toFlag(candidate) === flag);
+    const value = Number(text);
+    if (name === undefined || text === "" || !(value > 0 && value < Number.POSITIVE_INFINITY)) {
+      const message = `memory:azure?${flag}=${text}: each must be a number above 0, named ${names.map(toFlag).join(", ")}`;
+      throw new VaultError("invalid", message, { field: "storage" });
+    }
+    given[name] = value;
+  }
+  return given;
+}
+
+function toFlag(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
 function endsWithVault(setting: string): VaultError {
   const others = "the emulator's connection string (the vault logs its endpoint), or another storage";
-  const hint = setting === "memory:" ? "nobody else can read it" : `give ${others}`;
+  const hint = setting.startsWith("memory:") ? "nobody else can read it" : `give ${others}`;
   return new VaultError("invalid", `${setting} keeps everything in the vault's own memory: ${hint}`, {
     field: "storage",
   });
@@ -113,7 +154,7 @@ function unknownSetting(): VaultError {
   // The setting itself stays out of the message: it may hold a key.
   return new VaultError(
     "invalid",
-    "storage is one of file:PATH, memory:, azurite:[PATH], https://ACCOUNT.blob.core.windows.net/CONTAINER[?SAS], " +
+    "storage is one of file:PATH, memory:, memory:azure, azurite:[PATH], https://ACCOUNT.blob.core.windows.net/CONTAINER[?SAS], " +
       "or an Azure connection string (AccountName=...;AccountKey=...) with an optional ;Container=NAME",
     { field: "storage" },
   );

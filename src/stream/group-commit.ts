@@ -177,6 +177,8 @@ export class GroupCommit {
   private ready(): Promise<StreamLog> {
     return this.persist(transientKinds, async () => {
       const log = await this.target.openLog();
+      // What comes while storage wants nothing of this stream goes into the next commit.
+      if (this.engine.store.turn !== undefined) await this.engine.store.turn(log.openSegment.blob);
       const bytes = contentBytes(this.queue.slice(0, this.nextCount()));
       try {
         if (log.rollDue(bytes, this.target.settings)) await log.roll(this.target.settings);

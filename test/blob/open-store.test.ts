@@ -15,6 +15,7 @@ import { VaultError } from "../../src/errors.ts";
 import { createAzurite } from "../support/create-azurite.ts";
 import { createClock } from "../support/create-clock.ts";
 import { createDirectory } from "../support/create-directory.ts";
+import { drive } from "../support/drive.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 async function usable(store: BlobStore): Promise<boolean> {
@@ -183,4 +184,23 @@ test("check storage - names what a store does differently, and still cleans up",
   );
   t.is(different[0]?.difference, "again: expected alreadyExists, found done");
   t.deepEqual((await store.list("", 10)).items, []);
+});
+
+test("open store - memory:azure is a model of Azure, with assumptions that can be set", async (t) => {
+  const clock = createClock();
+  const lines: unknown[] = [];
+  const log = { ...silentLog, info: (event: string, fields = {}) => lines.push([event, fields]) };
+  const setting = "memory:azure?latency-ms-median=50&latency-ms-p99=50.001";
+  const store = await openStore(setting, clock, log);
+  t.true(await drive(clock, usable(store)));
+  t.true(Math.abs(clock.monotonic() - 100) < 1);
+  await store.close();
+  const [[event, fields]] = lines as [[string, object]];
+  t.is(event, "modelled storage was asked for");
+  t.like(fields, { requests: 2, throttled: 0, bytesWritten: 1, bytesRead: 1 });
+  for (const query of ["latency=1", "latency-ms-median=0", "latency-ms-median=", "burst-seconds=x"]) {
+    const error = await t.throwsAsync(openStore(`memory:azure?${query}`, clock), { instanceOf: VaultError });
+    t.is(error.kind, "invalid");
+    t.regex(error.message, /latency-ms-median, latency-ms-p99, /);
+  }
 });
