@@ -1,9 +1,12 @@
 /** `npm run bench`: measures, and prints figures. Progress goes to the standard error. */
 import { bars } from "./bars.ts";
+import { baselineFile, readBaseline, saveBaseline } from "./baseline.ts";
+import { compareWithBaseline, formatComparison } from "./compare.ts";
 import { groups } from "./groups.ts";
 import { checkMemory, formatMemory, measureMemory } from "./memory.ts";
 import { parseOptions, usage } from "./options.ts";
 import type { BenchOptions } from "./options.ts";
+import { writePlots } from "./plots.ts";
 import { formatReport, reportRun } from "./report.ts";
 import { runGroups } from "./run-rounds.ts";
 import { selectGroups } from "./selection.ts";
@@ -40,9 +43,15 @@ async function runBench(options: BenchOptions, args: readonly string[]): Promise
   const selected = selectGroups(groups, bars, options.only, options.full);
   const result = await runGroups(selected, { ...options, settings }, say);
   const report = reportRun(result, settings, args);
+  const baseline = await readBaseline(baselineFile);
+  const comparison = baseline && compareWithBaseline(report, baseline);
+  if (options.saveBaseline) await saveBaseline(baselineFile, report);
+  const plots = await writePlots(report, options.plots);
+  say(`${options.plots}: ${plots.join(", ")}`);
   const missed = Object.entries(report.limits).filter(([, { met }]) => !met);
   const problem = missed.length === 0 ? undefined : `missed: ${missed.map(([name]) => name).join(", ")}`;
-  return { json: report, text: formatReport(report), problem };
+  const text = [formatReport(report), ...(comparison === undefined ? [] : [formatComparison(comparison)])].join("\n");
+  return { json: { ...report, comparison }, text, problem };
 }
 
 // The processes that this one started get the same signal and end; what waits for them then fails and cleans up.

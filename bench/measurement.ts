@@ -68,6 +68,8 @@ export interface Group {
   readonly name: string;
   /** Whether it is measured only with `--full`, or where it is asked for by name. */
   readonly fullOnly?: boolean;
+  /** Whether its measurements are run once, without a round that does not count, as they take long. */
+  readonly once?: boolean;
   /** The names of its measurements, in the order of a round. */
   readonly measurements: readonly string[];
   /** Prepares those of them that are in `context.wanted`. */
@@ -91,6 +93,9 @@ export interface BenchSettings {
   readonly segmentBytesAzurite: number;
 }
 
+/** Points of x and y by the name of what they belong to. */
+export type SeriesTable = Readonly<Record<string, readonly (readonly [x: number, y: number])[]>>;
+
 /** What a group runs on. */
 export interface BenchContext {
   readonly settings: BenchSettings;
@@ -106,6 +111,8 @@ export interface BenchContext {
   say(text: string): void;
   /** Keeps a remark for the end. */
   note(text: string): void;
+  /** Keeps how something went along a long measurement, for a picture. */
+  keepSeries(name: string, points: SeriesTable[string]): void;
 }
 
 /** The processor seconds that a process used while `run` ran, besides what `run` gave; undefined where nobody tells. */

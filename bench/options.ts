@@ -1,4 +1,5 @@
 import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 /** What `npm run bench` was asked for. */
@@ -17,6 +18,9 @@ export interface BenchOptions {
   readonly check: boolean;
   /** Where the files are made, in a directory of their own. */
   readonly directory: string;
+  /** Where pictures go. */
+  readonly plots: string;
+  readonly saveBaseline: boolean;
   /** Where the vaults leave profiles of their processor time. */
   readonly profile: string | undefined;
 }
@@ -40,8 +44,12 @@ Options:
   --check            fail where a bar is missed; memory: 300 MiB resident; startup: 1 s until it listens
   --json             one JSON object on the standard output
   --directory PATH   where the files are made (the system's directory for temporary files)
+  --plots DIR        where SVG pictures go (bench/results)
+  --save-baseline    store the figures in bench/baseline.json, which later runs are compared with
   --profile PATH     have the vaults write profiles of their processor time there
 `;
+
+const resultsDirectory = fileURLToPath(new URL("results", import.meta.url));
 
 const commands = ["bench", "memory", "startup"] as const;
 
@@ -61,6 +69,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" {
       json: { type: "boolean", default: false },
       check: { type: "boolean", default: false },
       directory: { type: "string", default: tmpdir() },
+      plots: { type: "string", default: resultsDirectory },
+      "save-baseline": { type: "boolean", default: false },
       profile: { type: "string" },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -81,6 +91,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" {
     json,
     check,
     directory,
+    plots: values.plots,
+    saveBaseline: values["save-baseline"],
     profile,
   };
 }

@@ -2,7 +2,7 @@ import type { BarResult, Samples } from "./bars.ts";
 import { bars, judgeBar, valuesOf } from "./bars.ts";
 import type { Machine } from "./machine.ts";
 import { describeMachine } from "./machine.ts";
-import type { BenchSettings, FigureName } from "./measurement.ts";
+import type { BenchSettings, FigureName, SeriesTable } from "./measurement.ts";
 import { figureUnits, labelFigure } from "./measurement.ts";
 import type { RunResult } from "./run-rounds.ts";
 import { roundTo, spreadOf } from "./statistics.ts";
@@ -20,6 +20,8 @@ export interface BenchReport {
   readonly limits: Readonly<Record<string, LimitReport>>;
   /** By measurement and figure. */
   readonly figures: FigureTable;
+  /** How something went along a long measurement: points of x and y by the name of what went. */
+  readonly series: SeriesTable;
   readonly notes: readonly string[];
   readonly settings: BenchSettings;
   readonly machine: Machine;
@@ -32,7 +34,7 @@ export type LimitReport = Omit<BarResult, "name">;
 
 /** Sums a run up. */
 export function reportRun(
-  { samples, notes }: RunResult,
+  { samples, series, notes }: RunResult,
   settings: BenchSettings,
   args: readonly string[],
 ): BenchReport {
@@ -41,6 +43,7 @@ export function reportRun(
     ratios: Object.fromEntries(results.map(({ name, ratio }) => [name, roundTo(ratio.median, 3)])),
     limits: Object.fromEntries(results.map(({ name, ...rest }) => [name, roundLimit(rest)])),
     figures: Object.fromEntries([...samples.keys()].map((name) => [name, tabulate(samples, name)])),
+    series,
     notes,
     settings,
     machine: describeMachine(),

@@ -2,7 +2,15 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import path from "node:path";
 import type { Samples } from "./bars.ts";
 import { isInMemory } from "./machine.ts";
-import type { BenchContext, BenchSettings, FigureName, Figures } from "./measurement.ts";
+import type {
+  BenchContext,
+  BenchSettings,
+  FigureName,
+  Figures,
+  Group,
+  Measurement,
+  SeriesTable,
+} from "./measurement.ts";
 import { labelFigure } from "./measurement.ts";
 import { roundTo } from "./statistics.ts";
 import type { Selected } from "./selection.ts";
@@ -18,6 +26,7 @@ export interface RunOptions {
 /** What the rounds measured. */
 export interface RunResult {
   readonly samples: Samples;
+  readonly series: SeriesTable;
   readonly notes: readonly string[];
 }
 
@@ -30,6 +39,7 @@ export async function runGroups(
   const notes = new Set<string>();
   if (isInMemory(parent)) notes.add(`${parent} is in memory: choose a disk with --directory`);
   const samples = new Map<string, Figures[]>();
+  const series: Record<string, SeriesTable[string]> = {};
   for (const { group, wanted } of selected) {
     const startedAt = performance.now();
     await using stack = new AsyncDisposableStack();
@@ -44,20 +54,26 @@ export async function runGroups(
       stack,
       say,
       note: (text) => notes.add(text),
+      keepSeries: (name, points) => {
+        series[name] = points;
+      },
     };
-    const taken = await runRounds(context, await group.prepare(context));
+    const taken = await runRounds(group, context, await group.prepare(context));
     for (const [name, figures] of taken) samples.set(name, figures);
     say(`${group.name}: ${((performance.now() - startedAt) / 1000).toFixed(0)} s`);
   }
-  return { samples, notes: [...notes] };
+  return { samples, series, notes: [...notes] };
 }
 
-type Measurements = Awaited<ReturnType<Selected["group"]["prepare"]>>;
-
-async function runRounds({ settings, say }: BenchContext, measurements: Measurements): Promise<Map<string, Figures[]>> {
+async function runRounds(
+  { once = false }: Group,
+  { settings, say }: BenchContext,
+  measurements: readonly Measurement[],
+): Promise<Map<string, Figures[]>> {
+  const rounds = once ? 1 : settings.rounds;
   const samples = new Map(measurements.map(({ name }) => [name, [] as Figures[]]));
-  for (let round = 0; round <= settings.rounds; round++) {
-    const title = round === 0 ? "warm-up" : `round ${round} of ${settings.rounds}`;
+  for (let round = once ? 1 : 0; round <= rounds; round++) {
+    const title = round === 0 ? "warm-up" : `round ${round} of ${rounds}`;
     for (const { name, run } of measurements) {
       const figures = await run();
       say(`${title}: ${name} ${showFigures(figures)}`);

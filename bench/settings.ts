@@ -3,7 +3,11 @@ import type { BenchSettings } from "./measurement.ts";
 import type { BenchOptions } from "./options.ts";
 
 /** What the measurements have in common: as the options say, and as the vault's defaults are. */
-export function chooseSettings({ rounds, seconds, bytes }: BenchOptions): BenchSettings {
+export function chooseSettings({
+  rounds,
+  seconds,
+  bytes,
+}: Pick<BenchOptions, "rounds" | "seconds" | "bytes">): BenchSettings {
   const { commitBytesMax, readBytes, readAheadBytes, tailCacheBytes } = defaultConfig;
   return {
     rounds,
