@@ -1,14 +1,13 @@
 /** Spin, the model checker, from Debian's package `spin`, and the C compiler that it needs. */
 import { execFile } from "node:child_process";
-import { access, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { findProgram, provideProgram } from "./debian-package.ts";
 
 const execute = promisify(execFile);
 
-/** Where Spin is unpacked for somebody who may not install packages. */
-const cache = resolve("node_modules/.cache/spin");
 const memoryMbMax = 15_000;
 const depthMax = 2_000_000;
 const outputBytesMax = 64 * 1024 * 1024;
@@ -24,37 +23,12 @@ export interface SearchResult {
   readonly story: readonly string[];
 }
 
-/**
- * The path of Spin. Installs the Debian package where it is missing: as root, with apt-get; else it is downloaded and
- * unpacked into node_modules. Throws, saying what to do, where neither can be done or there is no C compiler.
- */
+/** The path of Spin. Throws, saying what to do, where it cannot be had or there is no C compiler. */
 export async function provideSpin(): Promise<string> {
-  if ((await find("gcc")) === undefined) throw new Error("a C compiler is needed: install gcc (apt-get install gcc)");
-  const unpacked = join(cache, "usr", "bin", "spin");
-  const found = (await find("spin")) ?? (await existing(unpacked));
-  if (found !== undefined) return found;
-  try {
-    if (process.getuid?.() === 0) {
-      console.log("… installing Debian's package spin");
-      await execute("apt-get", ["update"]);
-      await execute("apt-get", ["install", "-y", "--no-install-recommends", "spin"]);
-    } else {
-      console.log(`… unpacking Debian's package spin into ${cache}`);
-      await mkdir(cache, { recursive: true });
-      await execute("apt-get", ["download", "spin"], { cwd: cache });
-      const archive = (await readdir(cache)).find((name) => name.endsWith(".deb"));
-      await execute("dpkg-deb", ["-x", join(cache, archive ?? "spin.deb"), cache]);
-    }
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`Spin 6.5 is needed and could not be had from Debian's packages: install it by hand. ${reason}`, {
-      cause: error,
-    });
+  if ((await findProgram("gcc")) === undefined) {
+    throw new Error("a C compiler is needed: install gcc (apt-get install gcc)");
   }
-  const installed = (await find("spin")) ?? (await existing(unpacked));
-  if (installed === undefined)
-    throw new Error("Debian's package spin brought no program spin: install Spin 6.5 by hand");
-  return installed;
+  return provideProgram("spin", "spin");
 }
 
 /**
@@ -107,21 +81,4 @@ function statesOf(output: string): number {
 
 function memoryOf(output: string): number {
   return Math.round(Number(/([\d.]+)\s+total actual memory usage/.exec(output)?.[1] ?? Number.NaN));
-}
-
-async function find(program: string): Promise<string | undefined> {
-  for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
-    const path = await existing(join(directory, program));
-    if (path !== undefined) return path;
-  }
-  return undefined;
-}
-
-async function existing(path: string): Promise<string | undefined> {
-  try {
-    await access(path);
-    return path;
-  } catch {
-    return undefined;
-  }
 }
