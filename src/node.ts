@@ -16,6 +16,7 @@ import { createForwarding } from "./rpc/forwarding.ts";
 import type { HandlerTable } from "./rpc/handlers.ts";
 import { waitForSuccessor } from "./rpc/leader-route.ts";
 import { createMembers, type Members } from "./rpc/members.ts";
+import { observeHandlers } from "./rpc/observe-calls.ts";
 import { createPeerHandlers } from "./rpc/peer-service.ts";
 import { createPeerWatch, type PeerWatch } from "./rpc/peer-watch.ts";
 import { createStreamHandlers } from "./rpc/stream-service.ts";
@@ -26,12 +27,15 @@ import type { Engine } from "./stream/engine.ts";
 import { runRetention } from "./stream/retention.ts";
 import { TailBudget } from "./stream/tail-cache.ts";
 import { Vault } from "./stream/vault.ts";
+import { noTelemetry, type Telemetry } from "./telemetry.ts";
 
 /** What a node takes from outside. */
 export interface NodePorts {
   readonly store: BlobStore;
   readonly clock: Clock;
   readonly log: Log;
+  /** Where it tells what happens; nowhere if absent. */
+  readonly telemetry?: Telemetry | undefined;
   /** Calls other nodes. */
   readonly caller: Caller;
   /** Looks whether another node's process is there. */
@@ -86,7 +90,7 @@ interface Parts {
 
 /** Puts a node together. Nothing happens until it is started. `version` is its software's. */
 export function composeNode(config: Config, ports: NodePorts, version: string): VaultNode {
-  const { clock, store, log } = ports;
+  const { clock } = ports;
   const self: Self = { nodeId: clock.id(), endpoint: "", version, election: standingBy };
   const engine = createEngine(config, ports, self);
   const vault = new Vault(engine);
@@ -107,7 +111,7 @@ export function composeNode(config: Config, ports: NodePorts, version: string): 
       self.endpoint = endpoint;
       const { leaseSeconds, renewMs, electionPollMs: pollMs, clockSkewMsMax } = config;
       const settings = { leaseSeconds, renewMs, pollMs, clockSkewMsMax };
-      election = await startElection({ store, clock, log, nodeId: self.nodeId, endpoint, settings, watch });
+      election = await startElection({ ...ports, nodeId: self.nodeId, endpoint, settings, watch });
       self.election = election;
       running.push(followElection(election, vault), runRetention(engine, vault, stopping.signal));
       await firstLook(election, clock);
@@ -147,12 +151,13 @@ const standingBy: Self["election"] = {
   claimAbove: () => Promise.reject(new VaultError("unavailable", "this node is starting; try again")),
 };
 
-function createEngine(config: Config, { store, clock, log }: NodePorts, self: Self): Engine {
+function createEngine(config: Config, { store, clock, log, telemetry = noTelemetry }: NodePorts, self: Self): Engine {
   const { segmentBytes, segmentAgeMs, retentionAgeMs, retentionBytes, producerWindowMs } = config;
   return {
     store,
     clock,
     log,
+    telemetry,
     leadership: {
       get leads() {
         return self.election.role === "leader";
@@ -176,7 +181,7 @@ function createEngine(config: Config, { store, clock, log }: NodePorts, self: Se
 
 function createHandlers(parts: Parts): HandlerTable {
   const { config, ports, self: cluster, vault, members, watch, leaving } = parts;
-  const { clock, caller } = ports;
+  const { clock, caller, telemetry = noTelemetry } = ports;
   const { recordBytesMax, keyBytesMax, commitBytesMax, heartbeatMs, handOverMs: limitMs } = config;
   const limits = { recordBytesMax, keyBytesMax, batchBytesMax: batchBytesMax - (writeBytesMax - commitBytesMax) };
   const known: KnownNodes = {
@@ -189,7 +194,7 @@ function createHandlers(parts: Parts): HandlerTable {
   };
   const transfer = (successor: string) => handOver(parts, "leadership is transferred", successor, false);
   const handlers = {
-    ...createVaultHandlers(vault, limits, heartbeatMs),
+    ...createVaultHandlers(vault, limits, heartbeatMs, telemetry),
     ...createStreamHandlers(vault),
     ...createClusterHandlers(cluster, known),
     ...createTransferHandlers({ cluster, clock, watchers: known, handOver: transfer, limitMs }),
@@ -202,14 +207,16 @@ function createHandlers(parts: Parts): HandlerTable {
     }),
   };
   const handingOver = () => parts.handingOver;
-  return createForwarding(handlers, {
+  const forwarding = createForwarding(handlers, {
     cluster,
     caller,
     clock,
+    telemetry,
     handingOver,
     leaving: leaving.signal,
     settings: config,
   });
+  return observeHandlers(forwarding, clock, telemetry);
 }
 
 /** Stores what was accepted, and lets `successor` lead, or any node. */

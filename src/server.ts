@@ -19,11 +19,14 @@ import { createGrpcCaller, type GrpcCallerSettings } from "./rpc/grpc-caller.ts"
 import { createGrpcServer } from "./rpc/grpc-server.ts";
 import { createHealth, type Health } from "./rpc/health.ts";
 import { createReflection } from "./rpc/reflection.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 /** What a vault takes from outside. */
 export interface VaultPorts {
   readonly clock: Clock;
   readonly log: Log;
+  /** Where it tells what happens; nowhere if absent. */
+  readonly telemetry?: Telemetry | undefined;
   /** The metrics in Prometheus' text format, for the HTTP port; absent where they are off. */
   readonly metrics?: (() => Promise<string>) | undefined;
 }
@@ -43,8 +46,8 @@ const closeMsMin = 2000;
 
 /** Opens storage, listens, takes part in the election, and serves. Throws a VaultError that says what to do. */
 export async function startVault(config: Config, ports: VaultPorts): Promise<RunningVault> {
-  const { clock, log } = ports;
-  const store = await openStore(config.storage, clock, log, {
+  const { clock, log, telemetry } = ports;
+  const limits = {
     createContainer: config.createContainer,
     openFilesMax: config.openFilesMax,
     leaseTimeoutMs: config.leaseTimeoutMs,
@@ -52,7 +55,8 @@ export async function startVault(config: Config, ports: VaultPorts): Promise<Run
     blobBytesPerSecondMax: config.blobBytesPerSecondMax,
     blobRequestsPerSecondMax: config.blobRequestsPerSecondMax,
     accountRequestsPerSecondMax: config.accountRequestsPerSecondMax,
-  });
+  };
+  const store = await openStore(config.storage, clock, log, limits, telemetry);
   try {
     return await serve(config, ports, store);
   } catch (error) {
@@ -62,11 +66,11 @@ export async function startVault(config: Config, ports: VaultPorts): Promise<Run
 }
 
 async function serve(config: Config, ports: VaultPorts, store: BlobStore): Promise<RunningVault> {
-  const { clock, log } = ports;
+  const { clock, log, telemetry } = ports;
   const server = createGrpcServer(await serverSettings(config), clock, log);
   const caller = createGrpcCaller(await callerSettings(config), clock);
   const probe = createTcpProbe(clock, config.probeTimeoutMs);
-  const node = composeNode(config, { store, clock, log, caller, probe }, packageJson.version);
+  const node = composeNode(config, { store, clock, log, telemetry, caller, probe }, packageJson.version);
   const health = createHealth();
   // Before it listens: a call that comes early must not be told that there is no such method.
   server.addHandlers(node.handlers);

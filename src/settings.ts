@@ -336,6 +336,13 @@ export const settings = {
     "The age at which connections are closed, so that clients spread over nodes; 0: never.",
   ),
   connectionAgeGraceMs: milliseconds(minute, 0, day, "How long calls of such a connection may go on."),
+
+  telemetryStreamsMax: count(
+    100,
+    0,
+    100_000,
+    "How many streams, and subscriptions, metrics tell of one by one; the others are told of together.",
+  ),
 } as const;
 
 /** A setting's name. */

@@ -8,6 +8,7 @@
  * Nothing here loads OpenTelemetry: `telemetry/` does where it is asked for. Without it there is `noTelemetry`, whose
  * instruments do nothing.
  */
+import type { TraceContext } from "./trace-context.ts";
 
 /** What a value or a span is about, by name. */
 export type Attributes = Readonly<Record<string, string | number | boolean>>;
@@ -27,7 +28,6 @@ export const attributes = {
   "messagevault.storage.operation": "The operation on storage, as `writePages`.",
   "messagevault.storage.attempt": "Which attempt of the operation this is, from 1.",
   "messagevault.blob.name": "The blob that a request to storage is about.",
-  "http.response.status_code": "The status that storage answered.",
   "messagevault.cache.result": "`hit` or `miss`.",
   "messagevault.subscription.id": "The subscription's number on this node, from 1.",
   "messagevault.failover.cause": "Why the leader before was replaced: first, resigned, expired, gone, silent, unknown.",
@@ -261,17 +261,6 @@ export const spans = {
 
 /** A span's name in the list. */
 export type SpanName = keyof typeof spans;
-
-/** Where in a trace something happens, as the W3C's `traceparent` and `tracestate` carry it. */
-export interface TraceContext {
-  /** 32 lower-case hexadecimal digits. */
-  readonly traceId: string;
-  /** 16 lower-case hexadecimal digits. */
-  readonly spanId: string;
-  readonly sampled: boolean;
-  /** The vendors' part, as it came. */
-  readonly state?: string | undefined;
-}
 
 /** A span that is recorded. */
 export interface Span {

@@ -23,7 +23,7 @@ export function controlOperations(context: AzureContext): ControlOperations {
     async createControl(name: string, metadata: Readonly<Record<string, string>>) {
       check.checkName(name);
       check.checkMetadata(name, metadata);
-      return createPageBlob(context, name, pageBytes, { metadata: { ...metadata } });
+      return createPageBlob(context, "createControl", name, pageBytes, { metadata: { ...metadata } });
     },
 
     async setMetadata(name: string, metadata: Readonly<Record<string, string>>, ifMatch: Etag, leaseId?: string) {
@@ -32,7 +32,7 @@ export function controlOperations(context: AzureContext): ControlOperations {
       if (leaseId !== undefined) check.checkLeaseId(name, leaseId);
       const conditions = leaseId === undefined ? { ifMatch } : { ifMatch, leaseId: guidOf(leaseId) };
       const client = container.control.getBlobClient(name);
-      const change = requests.control(name, (abortSignal) =>
+      const change = requests.control("setMetadata", name, (abortSignal) =>
         client.setMetadata({ ...metadata }, { conditions, abortSignal }),
       );
       const answer = await underVersion(context, name, change);
@@ -44,14 +44,14 @@ export function controlOperations(context: AzureContext): ControlOperations {
       check.checkLeaseId(name, leaseId);
       check.checkLeaseSeconds(name, seconds);
       const client = leaseClient(name, leaseId);
-      await requests.control(name, (abortSignal) => client.acquireLease(seconds, { abortSignal }));
+      await requests.control("acquireLease", name, (abortSignal) => client.acquireLease(seconds, { abortSignal }));
     },
 
     async renewLease(name: string, leaseId: string) {
       check.checkName(name);
       check.checkLeaseId(name, leaseId);
       const client = leaseClient(name, leaseId);
-      const answer = await requests.control(name, (abortSignal) => client.renewLease({ abortSignal }));
+      const answer = await requests.control("renewLease", name, (abortSignal) => client.renewLease({ abortSignal }));
       return { date: dateOf(answer.date), etag: etagOf(name, answer.etag) };
     },
 
@@ -59,13 +59,13 @@ export function controlOperations(context: AzureContext): ControlOperations {
       check.checkName(name);
       check.checkLeaseId(name, leaseId);
       const client = leaseClient(name, leaseId);
-      await requests.control(name, (abortSignal) => client.releaseLease({ abortSignal }));
+      await requests.control("releaseLease", name, (abortSignal) => client.releaseLease({ abortSignal }));
     },
 
     async breakLease(name: string, ifMatch: Etag) {
       check.checkName(name);
       const client = leaseClient(name);
-      const change = requests.control(name, (abortSignal) =>
+      const change = requests.control("breakLease", name, (abortSignal) =>
         client.breakLease(0, { conditions: { ifMatch }, abortSignal }),
       );
       await underVersion(context, name, change);

@@ -83,7 +83,7 @@ export function pageOperations(context: AzureContext): PageOperations {
       check.checkPageBlobSize(name, sizeBytes);
       check.checkEpoch(name, fence);
       fence.assertHeld();
-      return createPageBlob(context, name, sizeBytes, { blobSequenceNumber: fence.epoch });
+      return createPageBlob(context, "createPages", name, sizeBytes, { blobSequenceNumber: fence.epoch });
     },
 
     async writePages(name: string, position: number, bytes: Uint8Array, ifMatch: Etag, fence: Fence) {
@@ -95,6 +95,7 @@ export function pageOperations(context: AzureContext): PageOperations {
       const conditions = { ifMatch, ifSequenceNumberEqualTo: fence.epoch };
       const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       const write = requests.change(
+        "writePages",
         name,
         (abortSignal) => blobs.get(name).client.uploadPages(body, position, body.length, { conditions, abortSignal }),
         fence.epoch,
@@ -111,6 +112,7 @@ export function pageOperations(context: AzureContext): PageOperations {
       fence.assertHeld();
       const conditions = { ifMatch, ifSequenceNumberEqualTo: fence.epoch };
       const clear = requests.change(
+        "clearPages",
         name,
         (abortSignal) => blobs.get(name).client.clearPages(position, lengthBytes, { conditions, abortSignal }),
         fence.epoch,
@@ -125,6 +127,7 @@ export function pageOperations(context: AzureContext): PageOperations {
       fence.assertHeld();
       const { client } = blobs.get(name);
       const raise = requests.change(
+        "raiseFence",
         name,
         (abortSignal) => client.updateSequenceNumber("max", fence.epoch, { conditions: { ifMatch }, abortSignal }),
         fence.epoch,
@@ -137,7 +140,7 @@ export function pageOperations(context: AzureContext): PageOperations {
       check.checkName(name);
       check.checkRead(name, position, lengthBytes);
       if (lengthBytes > 0) {
-        const read = await download(context, name, position, lengthBytes);
+        const read = await download(context, "read", name, position, lengthBytes);
         if (read === undefined) throw blobNotFound(name);
         if (read !== "beyond") return read;
       }
@@ -151,7 +154,7 @@ export function pageOperations(context: AzureContext): PageOperations {
       check.checkRead(name, position, lengthBytes);
       const { client } = blobs.get(name);
       const start = position - (position % pageBytes);
-      const { pageRange = [] } = await requests.read(name, (abortSignal) =>
+      const { pageRange = [] } = await requests.read("writtenEnd", name, (abortSignal) =>
         client.getPageRanges(start, position + lengthBytes - start, { abortSignal }),
       );
       // The SDK's counts are one short.
@@ -182,6 +185,7 @@ type CreateOptions = { blobSequenceNumber?: number; metadata?: Record<string, st
 /** Creates a page blob where there is no blob. */
 export async function createPageBlob(
   context: AzureContext,
+  operation: "createPages" | "createControl",
   name: string,
   sizeBytes: number,
   options: CreateOptions,
@@ -189,7 +193,7 @@ export async function createPageBlob(
   const blob = context.blobs.get(name);
   const conditions = { ifNoneMatch: "*" };
   try {
-    const answer = await context.requests.change(name, (abortSignal) =>
+    const answer = await context.requests.change(operation, name, (abortSignal) =>
       blob.client.create(sizeBytes, { ...options, conditions, abortSignal }),
     );
     blob.sizeBytes = sizeBytes;
@@ -202,12 +206,13 @@ export async function createPageBlob(
 
 async function download(
   context: AzureContext,
+  operation: "read" | "get",
   name: string,
   position: number,
   lengthBytes: number | undefined,
 ): Promise<BlobBytes | "beyond" | undefined> {
   const { client } = context.blobs.get(name);
-  return context.requests.read(name, async (abortSignal) => {
+  return context.requests.read(operation, name, async (abortSignal) => {
     try {
       // The SDK would go on under the first answer's version, and so fail on a blob that is being written.
       const answer = await client.download(position, lengthBytes, { maxRetryRequests: 0, abortSignal });
@@ -240,7 +245,7 @@ export function blockOperations(context: AzureContext): Pick<BlobStore, "put" | 
       const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       const client = container.data.getBlockBlobClient(name);
       try {
-        const answer = await requests.change(name, (abortSignal) =>
+        const answer = await requests.change("put", name, (abortSignal) =>
           client.upload(body, body.length, { conditions, abortSignal }),
         );
         return etagOf(name, answer.etag);
@@ -254,7 +259,7 @@ export function blockOperations(context: AzureContext): Pick<BlobStore, "put" | 
 
     async get(name: string) {
       check.checkName(name);
-      const found = await download(context, name, 0, undefined);
+      const found = await download(context, "get", name, 0, undefined);
       return found === "beyond" ? undefined : found;
     },
   };
@@ -272,7 +277,7 @@ export function commonOperations(
       check.checkName(name);
       const conditions = ifMatch === undefined ? {} : { ifMatch };
       blobs.get(name).sizeBytes = undefined;
-      const removal = requests.change(name, (abortSignal) =>
+      const removal = requests.change("remove", name, (abortSignal) =>
         blobs.get(name).client.delete({ conditions, abortSignal }),
       );
       try {
@@ -286,7 +291,7 @@ export function commonOperations(
 
     async list(prefix: string, limit: number, from?: string) {
       check.checkListing(prefix, limit);
-      const page = await requests.read(`${prefix}*`, async (abortSignal) => {
+      const page = await requests.read("list", `${prefix}*`, async (abortSignal) => {
         return firstPage(container.data.listBlobsFlat({ prefix, abortSignal }).byPage(pageOf(limit, from)));
       });
       const items = [];
@@ -298,7 +303,7 @@ export function commonOperations(
 
     async listFolders(prefix: string, limit: number, from?: string) {
       check.checkListing(prefix, limit);
-      const page = await requests.read(`${prefix}*`, async (abortSignal) => {
+      const page = await requests.read("listFolders", `${prefix}*`, async (abortSignal) => {
         const folders = container.data.listBlobsByHierarchy("/", { prefix, abortSignal });
         return firstPage(folders.byPage(pageOf(limit, from)));
       });
@@ -325,7 +330,7 @@ function markerOf(token: string | undefined): string | undefined {
 async function readProperties(context: AzureContext, name: string): Promise<BlobProperties | undefined> {
   check.checkName(name);
   const blob = context.blobs.get(name);
-  const found = await context.requests.probe(name, async (abortSignal) => {
+  const found = await context.requests.probe("properties", name, async (abortSignal) => {
     try {
       return await context.container.probes.getBlobClient(name).getProperties({ abortSignal });
     } catch (error) {

@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import { sleep } from "../clock.ts";
 import { isKind } from "../errors.ts";
 import { mapAzureError } from "./azure-errors.ts";
+import type { ObserveRequest, StorageOperation } from "./observe-requests.ts";
 
 /** What bounds requests to Azure. */
 export interface AzureLimits {
@@ -21,17 +22,17 @@ export type Send<T> = (signal: AbortSignal) => Promise<T>;
 /** How requests to Azure are sent: bounded in time, with the port's errors. */
 export interface AzureRequests {
   /** Sends a change, once. What may have been carried out is `indeterminate`. */
-  change<T>(name: string, send: Send<T>, epoch?: number): Promise<T>;
+  change<T>(operation: StorageOperation, name: string, send: Send<T>, epoch?: number): Promise<T>;
   /** Sends a change of the control blob, once, with the short time-out. */
-  control<T>(name: string, send: Send<T>): Promise<T>;
+  control<T>(operation: StorageOperation, name: string, send: Send<T>): Promise<T>;
   /** Sends a read, again where it is `unavailable` (not where it timed out). */
-  read<T>(name: string, send: Send<T>): Promise<T>;
+  read<T>(operation: StorageOperation, name: string, send: Send<T>): Promise<T>;
   /** Sends a read without content, with the short time-out. */
-  probe<T>(name: string, send: Send<T>): Promise<T>;
+  probe<T>(operation: StorageOperation, name: string, send: Send<T>): Promise<T>;
 }
 
-/** Makes the four ways to send a request. */
-export function createAzureRequests(clock: Clock, limits: AzureLimits): AzureRequests {
+/** Makes the four ways to send a request. `observe` is told of each that is sent. */
+export function createAzureRequests(clock: Clock, limits: AzureLimits, observe?: ObserveRequest): AzureRequests {
   const { requestTimeoutMs, leaseTimeoutMs } = limits;
 
   async function once<T>(name: string, timeoutMs: number, change: boolean, send: Send<T>, epoch?: number): Promise<T> {
@@ -47,11 +48,20 @@ export function createAzureRequests(clock: Clock, limits: AzureLimits): AzureReq
     }
   }
 
-  async function repeatedly<T>(name: string, timeoutMs: number, send: Send<T>): Promise<T> {
+  function sendOnce<T>(operation: StorageOperation, name: string, attempt: number, run: () => Promise<T>): Promise<T> {
+    return observe === undefined ? run() : observe({ operation, name, attempt }, run);
+  }
+
+  async function repeatedly<T>(
+    operation: StorageOperation,
+    name: string,
+    timeoutMs: number,
+    send: Send<T>,
+  ): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       const startedAt = clock.monotonic();
       try {
-        return await once(name, timeoutMs, false, send);
+        return await sendOnce(operation, name, attempt, () => once(name, timeoutMs, false, send));
       } catch (error) {
         const timedOut = clock.monotonic() - startedAt >= timeoutMs;
         if (attempt >= limits.readAttemptsMax || timedOut || !isKind(error, "unavailable")) throw error;
@@ -63,9 +73,10 @@ export function createAzureRequests(clock: Clock, limits: AzureLimits): AzureReq
   }
 
   return {
-    change: (name, send, epoch) => once(name, requestTimeoutMs, true, send, epoch),
-    control: (name, send) => once(name, leaseTimeoutMs, true, send),
-    read: (name, send) => repeatedly(name, requestTimeoutMs, send),
-    probe: (name, send) => repeatedly(name, leaseTimeoutMs, send),
+    change: (operation, name, send, epoch) =>
+      sendOnce(operation, name, 1, () => once(name, requestTimeoutMs, true, send, epoch)),
+    control: (operation, name, send) => sendOnce(operation, name, 1, () => once(name, leaseTimeoutMs, true, send)),
+    read: (operation, name, send) => repeatedly(operation, name, requestTimeoutMs, send),
+    probe: (operation, name, send) => repeatedly(operation, name, leaseTimeoutMs, send),
   };
 }

@@ -11,6 +11,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { isKind, VaultError } from "../errors.ts";
+import { noTelemetry, type Telemetry } from "../telemetry.ts";
 import { controlOperations } from "./azure-control.ts";
 import type { AzureContext } from "./azure-operations.ts";
 import { blockOperations, commonOperations, createKnownBlobs, pageOperations } from "./azure-operations.ts";
@@ -19,6 +20,7 @@ import { createAzureRequests } from "./azure-requests.ts";
 import type { AzureTarget } from "./azure-target.ts";
 import { connectContainer } from "./azure-target.ts";
 import type { BlobStore } from "./blob-store.ts";
+import { createRequestObserver } from "./observe-requests.ts";
 import { createPacedStore } from "./paced-store.ts";
 import type { PaceLimits } from "./pacer.ts";
 import { azurePace, noPace } from "./pacer.ts";
@@ -53,10 +55,11 @@ export async function openAzureStore(
   target: AzureTarget,
   clock: Clock,
   settings: Partial<AzureStoreSettings> = {},
+  telemetry: Telemetry = noTelemetry,
 ): Promise<BlobStore> {
   const limits = { ...azureStoreDefaults, ...settings };
   const container = await connectContainer(target, limits.socketsMax);
-  const requests = createAzureRequests(clock, limits);
+  const requests = createAzureRequests(clock, limits, createRequestObserver(clock, telemetry));
   const blobs = createKnownBlobs(container, limits.knownBlobsMax);
   const context = { container, requests, blobs };
   try {
@@ -82,7 +85,9 @@ export async function openAzureStore(
 async function refuseHierarchicalNamespace({ container, requests }: AzureContext): Promise<void> {
   const subject = subjectOf(container.data);
   try {
-    const account = await requests.probe(subject, (abortSignal) => container.data.getAccountInfo({ abortSignal }));
+    const account = await requests.probe("accountInfo", subject, (abortSignal) =>
+      container.data.getAccountInfo({ abortSignal }),
+    );
     if (account.isHierarchicalNamespaceEnabled !== true) return;
   } catch (error) {
     // Not every SAS or role may ask. Such an account then refuses the first page blob.
@@ -97,7 +102,9 @@ async function ensureContainer({ container, requests }: AzureContext, create: bo
   const subject = subjectOf(container.data);
   try {
     if (create) {
-      await requests.control(subject, (abortSignal) => container.data.createIfNotExists({ abortSignal }));
+      await requests.control("createContainer", subject, (abortSignal) =>
+        container.data.createIfNotExists({ abortSignal }),
+      );
       return;
     }
   } catch (error) {
@@ -106,7 +113,7 @@ async function ensureContainer({ container, requests }: AzureContext, create: bo
   }
   // Whether it is there and may be listed shows at once.
   try {
-    await requests.read(subject, (abortSignal) =>
+    await requests.read("list", subject, (abortSignal) =>
       container.data.listBlobsFlat({ abortSignal }).byPage({ maxPageSize: 1 }).next(),
     );
   } catch (error) {

@@ -10,6 +10,7 @@ import path from "node:path";
 import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { noTelemetry, type Telemetry } from "../telemetry.ts";
 import { openAzureStore } from "./azure.ts";
 import type { BlobStore } from "./blob-store.ts";
 import { acquireFileLock, type FileLock } from "./file-lock.ts";
@@ -46,11 +47,12 @@ export async function openAzuriteStore(
   container: string,
   clock: Clock,
   log: Log,
+  telemetry: Telemetry = noTelemetry,
 ): Promise<BlobStore> {
-  if (location === undefined) return openEmulator(undefined, container, clock, log);
+  if (location === undefined) return openEmulator(undefined, container, clock, log, telemetry);
   const lock = await lockLocation(path.resolve(location));
   try {
-    const store = await openEmulator(location, container, clock, log);
+    const store = await openEmulator(location, container, clock, log, telemetry);
     return {
       ...store,
       async close() {
@@ -69,13 +71,14 @@ async function openEmulator(
   container: string,
   clock: Clock,
   log: Log,
+  telemetry: Telemetry,
 ): Promise<BlobStore> {
   const child = startChild(location);
   try {
     const endpoint = await listening(child, clock);
     log.warn("azurite is an emulator, for trying out only", { endpoint, location: location ?? "memory" });
     const target = { connectionString: azuriteConnectionString(endpoint), container };
-    const store = await openAzureStore(target, clock, { createContainer: true });
+    const store = await openAzureStore(target, clock, { createContainer: true }, telemetry);
     return {
       ...store,
       description: `azurite:${location ?? ""} (${endpoint}, for trying out only)`,

@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { silentLog } from "../log.ts";
+import { noTelemetry, type Telemetry } from "../telemetry.ts";
 import type { AzureStoreSettings } from "./azure.ts";
 import type { BlobReader, BlobStore } from "./blob-store.ts";
 import { checkDirectory, openFileReader } from "./file-reader.ts";
@@ -12,6 +13,7 @@ import { openFileStore } from "./file.ts";
 import { createMemoryStore } from "./memory.ts";
 import type { AzureModel } from "./modelled-azure.ts";
 import { azureModelDefaults, createModelledAzure } from "./modelled-azure.ts";
+import { observeStore } from "./observe-requests.ts";
 import { createPacedStore } from "./paced-store.ts";
 import { azurePace } from "./pacer.ts";
 
@@ -41,23 +43,26 @@ export async function openStore(
   clock: Clock,
   log: Log = silentLog,
   limits: StorageLimits = {},
+  telemetry: Telemetry = noTelemetry,
 ): Promise<BlobStore> {
-  if (setting === "memory:") return createMemoryStore(clock);
-  if (/^memory:azure(\?|$)/.test(setting)) return openModelledAzure(setting, clock, log, limits);
-  if (setting.startsWith("file:") && setting.length > 5)
-    return openFileStore(setting.slice(5), clock, nodeFileSystem, limits);
+  if (setting === "memory:") return observeStore(createMemoryStore(clock), clock, telemetry);
+  if (/^memory:azure(\?|$)/.test(setting)) return openModelledAzure(setting, clock, log, limits, telemetry);
+  if (setting.startsWith("file:") && setting.length > 5) {
+    const store = await openFileStore(setting.slice(5), clock, nodeFileSystem, limits);
+    return observeStore(store, clock, telemetry);
+  }
   if (setting.startsWith("azurite:")) {
     const { openAzuriteStore } = await import("./azurite.ts");
     const location = setting.slice("azurite:".length);
-    return openAzuriteStore(location === "" ? undefined : location, containerDefault, clock, log);
+    return openAzuriteStore(location === "" ? undefined : location, containerDefault, clock, log, telemetry);
   }
   if (/^https?:\/\//.test(setting)) {
     const { openAzureStore } = await import("./azure.ts");
-    return openAzureStore({ url: checkContainerUrl(setting) }, clock, limits);
+    return openAzureStore({ url: checkContainerUrl(setting) }, clock, limits, telemetry);
   }
   if (/(^|;)\s*(AccountName|BlobEndpoint|UseDevelopmentStorage)=/i.test(setting)) {
     const { openAzureStore } = await import("./azure.ts");
-    return openAzureStore(splitConnectionString(setting), clock, limits);
+    return openAzureStore(splitConnectionString(setting), clock, limits, telemetry);
   }
   throw unknownSetting();
 }
@@ -80,11 +85,17 @@ export async function openReader(
 }
 
 /** Paced as Azure is, so that the vault behaves as it would there; tells at the end what storage was asked for. */
-function openModelledAzure(setting: string, clock: Clock, log: Log, limits: StorageLimits): BlobStore {
+function openModelledAzure(
+  setting: string,
+  clock: Clock,
+  log: Log,
+  limits: StorageLimits,
+  telemetry: Telemetry,
+): BlobStore {
   const model = createModelledAzure(createMemoryStore(clock), clock, parseModel(setting));
   const pace = { ...azurePace, readAttemptsMax: modelReadAttemptsMax, ...limits };
   return {
-    ...createPacedStore(model, clock, pace),
+    ...createPacedStore(observeStore(model, clock, telemetry), clock, pace),
     async close() {
       log.info("modelled storage was asked for", { ...model.counts });
       await model.close();

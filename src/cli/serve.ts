@@ -1,10 +1,13 @@
 import { setFlagsFromString } from "node:v8";
 import { Command, Option } from "commander";
+import packageJson from "../../package.json" with { type: "json" };
 import { describeSettings, loadConfig } from "../config.ts";
 import type { Config } from "../config.ts";
 import { isKind } from "../errors.ts";
-import { blotSecrets, createLog } from "../log.ts";
+import { blotSecrets, createLog, type Log } from "../log.ts";
 import type { RunningVault } from "../server.ts";
+import { isDisabled, readAskedSignals } from "../telemetry/asked-signals.ts";
+import type { LoadedTelemetry } from "../telemetry/load-telemetry.ts";
 import { toJsonLine } from "./describe.ts";
 import { reportFailure } from "./failure.ts";
 import { exitCodes, say } from "./io.ts";
@@ -43,12 +46,20 @@ async function serve(io: CliIo, flags: Readonly<Record<string, unknown>>): Promi
     say(io, error.message.replace(/^/gm, "error: "));
     return exitCodes.usage;
   }
-  const log = createLog(config.logLevel, config.json || io.stderr.isTTY !== true ? "json" : "text", io.stderr);
+  let loaded: LoadedTelemetry | undefined;
+  const format = config.json || io.stderr.isTTY !== true ? "json" : "text";
+  const log = createLog(config.logLevel, format, io.stderr, () => loaded?.telemetry.active?.context);
   try {
+    loaded = await openTelemetry(io, config, log);
     // Only now: what stands behind it takes longest to load, and the other commands do not need it.
     tuneGarbageCollection();
     const { startVault } = await import("../server.ts");
-    const vault = await startVault(config, { clock: io.clock, log });
+    const vault = await startVault(config, {
+      clock: io.clock,
+      log,
+      telemetry: loaded?.telemetry,
+      metrics: loaded?.scrape,
+    });
     announce(io, config, vault);
     await waitForAbort(io.interrupted);
     if (io.stderr.isTTY === true) say(io, "\nstopping; Ctrl-C again ends at once");
@@ -56,7 +67,26 @@ async function serve(io: CliIo, flags: Readonly<Record<string, unknown>>): Promi
     return exitCodes.done;
   } catch (error) {
     return reportFailure(io, error);
+  } finally {
+    await loaded?.close();
   }
+}
+
+/** Telemetry as the standard variables and the HTTP port ask for it; undefined, and nothing loaded, where none does. */
+async function openTelemetry(io: CliIo, config: Config, log: Log): Promise<LoadedTelemetry | undefined> {
+  const { env: environment, clock } = io;
+  const scraped = config.httpPort !== undefined && !isDisabled(environment);
+  const asked = readAskedSignals(environment);
+  if (!scraped && !asked.metrics && !asked.traces) return undefined;
+  const { loadTelemetry } = await import("../telemetry/load-telemetry.ts");
+  return loadTelemetry({
+    environment,
+    clock,
+    log,
+    scraped,
+    streamsMax: config.telemetryStreamsMax,
+    version: packageJson.version,
+  });
 }
 
 /**

@@ -33,10 +33,12 @@ import type { BlobStore, Etag } from "../blob/blob-store.ts";
 import type { Clock } from "../clock.ts";
 import { VaultError, isKind } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { noTelemetry, type Telemetry } from "../telemetry.ts";
 import { createBackoff } from "./backoff.ts";
 import type { Backoff } from "./backoff.ts";
 import { checkControl, claimEpoch, controlName, openControl } from "./control.ts";
 import type { Claimant, ClaimOptions, Control } from "./control.ts";
+import { createElectionMeters, type ElectionMeters } from "./election-meters.ts";
 import { createFence } from "./fence.ts";
 import type { FenceControl, LeaderFence } from "./fence.ts";
 import { countSilences } from "./grounds.ts";
@@ -69,6 +71,8 @@ export interface ElectionOptions {
   readonly store: BlobStore;
   readonly clock: Clock;
   readonly log: Log;
+  /** Where it tells what happens; nowhere if absent. */
+  readonly telemetry?: Telemetry | undefined;
   /** New at each start of the process. */
   readonly nodeId: string;
   /** Where others reach this node: host:port. It listens there already, so no other process of its host does. */
@@ -156,6 +160,7 @@ class Candidate implements Election {
   readonly #state: Observable<ElectionState>;
   readonly #outlook: Outlook;
   readonly #backoff: Backoff;
+  readonly #meters: ElectionMeters;
   readonly #closing = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #leading: Promise<void> = Promise.resolve();
@@ -172,6 +177,8 @@ class Candidate implements Election {
     this.#state = createObservable<ElectionState>({ role: "standby", leader: undefined, resigned: undefined });
     this.#outlook = createOutlook({ clock, watch, self: this.#self, pollMs: settings.pollMs });
     this.#backoff = createBackoff(clock, backoffMsFirst, backoffMsMax);
+    const look = () => ({ leader: this.leader, lease: this.#term?.lease });
+    this.#meters = createElectionMeters(options.telemetry ?? noTelemetry, settings.leaseSeconds, look);
   }
 
   get role() {
@@ -223,6 +230,7 @@ class Candidate implements Election {
     await this.resign("this node is shutting down");
     await this.#running;
     this.#options.watch.follow(undefined);
+    this.#meters.close();
     this.#state.close();
   }
 
@@ -265,7 +273,7 @@ class Candidate implements Election {
         this.#backoff.reset();
         return decision.waitMs;
       }
-      const standing = await this.#depose(found, decision.cause);
+      const standing = await this.#meters.takeOver(decision.cause, () => this.#depose(found, decision.cause));
       if (standing === undefined) return this.#backoff.next();
       this.#backoff.reset();
       this.#leading = this.#lead(standing);
@@ -306,6 +314,7 @@ class Candidate implements Election {
       if (!isKind(error, "conflict")) throw error;
       return error.detail.condition === "lease";
     }
+    this.#meters.broke(found.epoch);
     log.warn("broke the leader's lease", { epoch: found.epoch, endpoint: found.claimant?.endpoint, cause });
     return true;
   }
@@ -319,13 +328,14 @@ class Candidate implements Election {
       this.#term = term;
       this.#showTerm(term);
       const { epoch, breaks, failover } = control;
+      this.#meters.won(control);
       log.info("this node leads", { epoch, endpoint: this.#self.endpoint, breaks, ...failover });
       const { renewMs, clockSkewMsMax } = settings;
       const isClaimed = (etag: Etag) => this.#isClaimed(term, etag);
       const loss = await holdLease(lease, { clock, log, renewMs, clockSkewMsMax, isClaimed }, term.ended.signal);
       if (loss !== undefined) this.#endTerm(term, loss, false);
     }
-    await release(lease, log);
+    await this.#meters.handBack(control.epoch, () => release(lease, log));
   }
 
   async #isClaimed(term: Term, etag: Etag): Promise<boolean> {
@@ -360,6 +370,7 @@ class Candidate implements Election {
     const { epoch } = term.control;
     this.#options.log[resigned ? "info" : "warn"]("this node leads no more", { epoch, reason, successor });
     this.#term = undefined;
+    if (!resigned) this.#meters.lost();
     this.#outlook.lost(epoch, resigned);
     term.ended.abort();
     term.claim.end(reason);

@@ -10,6 +10,7 @@
  */
 import { isKind, VaultError } from "../errors.ts";
 import type { PendingBudget } from "../stream/pending-budget.ts";
+import { forwardedMetadata } from "./forwarded-metadata.ts";
 import type { CallContext, DuplexHandler, WireBytes } from "./handlers.ts";
 import type { Forwarder, Target, TargetWatch } from "./leader-route.ts";
 import { forwardedByKey, isCurrent, leaderKey, notLeading, startWait } from "./leader-route.ts";
@@ -67,7 +68,7 @@ export async function* forwardStream(
 
 /** The answers of whoever is asked in this leg of the call. */
 function answers(
-  { cluster, caller }: Forwarder,
+  forwarder: Forwarder,
   path: string,
   local: DuplexHandler,
   leg: Leg,
@@ -76,8 +77,30 @@ function answers(
   deadlineMs: number | undefined,
 ): AsyncIterable<WireBytes> {
   if (target.at === "here") return local.handle(leg.requests, context);
-  const metadata = { [forwardedByKey]: cluster.nodeId };
-  return caller.duplex(target.leader.endpoint, path, leg.requests, { signal: watch.signal, deadlineMs, metadata });
+  return passOn(forwarder, path, target.leader.endpoint, leg, watch.signal, context, deadlineMs);
+}
+
+async function* passOn(
+  { cluster, caller, observe }: Forwarder,
+  path: string,
+  endpoint: string,
+  leg: Leg,
+  signal: AbortSignal,
+  context: CallContext,
+  deadlineMs: number | undefined,
+): AsyncGenerator<WireBytes> {
+  const call = observe(path, endpoint);
+  const metadata = forwardedMetadata(cluster.nodeId, context, call?.trace);
+  let failure: unknown = new VaultError("unavailable", "the call was given up");
+  try {
+    yield* caller.duplex(endpoint, path, leg.requests, { signal, deadlineMs, metadata });
+    failure = undefined;
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    call?.end(failure);
+  }
 }
 
 /** Whether the call can go on elsewhere, or here in a while, as nothing of it is open. */

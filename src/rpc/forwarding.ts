@@ -15,16 +15,21 @@ import { ClusterService } from "../../gen/messagevault/v1/cluster_pb.ts";
 import { StreamService } from "../../gen/messagevault/v1/stream_pb.ts";
 import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
 import { isKind, VaultError } from "../errors.ts";
+import { noTelemetry, type Telemetry } from "../telemetry.ts";
 import { PendingBudget } from "../stream/pending-budget.ts";
 import { forwardStream } from "./forward-stream.ts";
+import { forwardedMetadata } from "./forwarded-metadata.ts";
 import type { CallContext, Handler, HandlerTable, UnaryHandler } from "./handlers.ts";
 import { methodPath } from "./handlers.ts";
+import { createForwardObserver } from "./observe-calls.ts";
 import type { Forwarder, Target } from "./leader-route.ts";
 import { findTarget, forwardedByKey, isCurrent, leaderKey, notLeading } from "./leader-route.ts";
 import { startWait, unknownOutcome, watchTarget } from "./leader-route.ts";
 
 /** What forwarding needs. */
-export interface ForwardingOptions extends Omit<Forwarder, "leaderWaitMs" | "pending"> {
+export interface ForwardingOptions extends Omit<Forwarder, "leaderWaitMs" | "pending" | "observe"> {
+  /** Where calls that are passed on are told of; nowhere if absent. */
+  readonly telemetry?: Telemetry | undefined;
   readonly settings: {
     /** How long a call waits while nobody can answer it, in milliseconds. */
     readonly leaderWaitMs: number;
@@ -57,7 +62,9 @@ const tailAnswerMsMax = 2000;
 /** The same handlers, but what only the leader can answer goes to the leader. */
 export function createForwarding(handlers: HandlerTable, options: ForwardingOptions): HandlerTable {
   const { leaderWaitMs, pendingBytesMax } = options.settings;
-  const forwarder: Forwarder = { ...options, leaderWaitMs, pending: new PendingBudget(options.clock, pendingBytesMax) };
+  const pending = new PendingBudget(options.clock, pendingBytesMax);
+  const observe = createForwardObserver(options.clock, options.telemetry ?? noTelemetry);
+  const forwarder: Forwarder = { ...options, leaderWaitMs, observe, pending };
   return Object.fromEntries(
     Object.entries(handlers).map(([path, handler]) => [path, forwardMethod(forwarder, path, handler)]),
   );
@@ -146,15 +153,18 @@ async function passOn(
   context: CallContext,
   deadlineMs: number | undefined,
 ): Promise<Buffer> {
-  const { cluster, caller } = forwarder;
+  const { cluster, caller, observe } = forwarder;
   const { endpoint } = target.leader;
   const watched = watchTarget(forwarder, target, context.signal);
-  const metadata = { [forwardedByKey]: cluster.nodeId };
+  const call = observe(path, endpoint);
+  const metadata = forwardedMetadata(cluster.nodeId, context, call?.trace);
   try {
     const answer = await caller.unary(endpoint, path, request, { signal: watched.signal, deadlineMs, metadata });
+    call?.end();
     context.sendMetadata({ [leaderKey]: endpoint });
     return answer;
   } catch (error) {
+    call?.end(error);
     if (!isKind(error, "indeterminate")) throw error;
     throw unknownOutcome(endpoint, watched.left ? "it leads no more" : error.message, error);
   } finally {

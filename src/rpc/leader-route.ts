@@ -7,6 +7,7 @@ import type { PendingBudget } from "../stream/pending-budget.ts";
 import type { Caller } from "./caller.ts";
 import type { ClusterView, LeadershipState } from "./cluster-view.ts";
 import type { CallContext } from "./handlers.ts";
+import type { ObserveForward } from "./observe-calls.ts";
 
 /** The metadata that a call carries that another node has passed on: that node's id. */
 export const forwardedByKey = "messagevault-forwarded-by";
@@ -25,6 +26,8 @@ export interface Forwarder {
   readonly leaving: AbortSignal;
   /** How long a call waits while nobody can answer it, in milliseconds. */
   readonly leaderWaitMs: number;
+  /** Told of what is passed on. */
+  readonly observe: ObserveForward;
   /** Bytes of requests that are here. */
   readonly pending: PendingBudget;
 }

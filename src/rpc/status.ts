@@ -79,10 +79,15 @@ export function toStatus(error: unknown): RpcStatus {
       details: undefined,
     };
   }
-  const code = codes[error.kind];
+  const code = toCode(error);
   const message = clip(error.message, statusMessageBytesMax);
   const details = toBinary(StatusSchema, create(StatusSchema, { code, message, details: packDetails(error, message) }));
   return { code, message, details };
+}
+
+/** The code of that status. */
+export function toCode(error: unknown): Code {
+  return error instanceof VaultError ? codes[error.kind] : Code.INTERNAL;
 }
 
 /** The reason in the ErrorInfo: for a conflict the condition that failed, else one per code. */

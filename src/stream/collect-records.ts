@@ -26,6 +26,10 @@ export interface Reach {
   offset: bigint;
   /** How many records may still be delivered. */
   remaining: number;
+  /** How many were taken. */
+  taken: number;
+  /** The timestamp of the last frame that was taken from, in milliseconds since 1970; undefined before the first. */
+  timestamp: number | undefined;
   /** Whether the requested end was met by a record's timestamp. */
   ended: boolean;
 }
@@ -52,6 +56,7 @@ export async function collectRecords(view: StreamView, plan: Plan, progress: Rea
       continue;
     }
     const taken = takeFrame(frame, plan, progress, responseBytesMax - bytes);
+    progress.timestamp = frame.timestamp;
     payload.push(...taken.pieces);
     bytes += taken.bytes;
     if (progress.offset < frame.nextOffset) break;
@@ -70,6 +75,7 @@ function takeFrame(frame: Frame, plan: Plan, progress: Reach, room: number): { p
   if (all && frame.payload.length <= room) {
     progress.offset = frame.nextOffset;
     progress.remaining -= frame.recordCount;
+    progress.taken += frame.recordCount;
     return { pieces: frame.payload.length > 0 ? [frame.payload] : [], bytes: frame.payload.length };
   }
   // What would have to be cut only because others came first begins the next response.
@@ -84,5 +90,6 @@ function takeFrame(frame: Frame, plan: Plan, progress: Reach, room: number): { p
   });
   progress.offset = selected.nextOffset;
   progress.remaining -= selected.count;
+  progress.taken += selected.count;
   return selected;
 }

@@ -1,6 +1,7 @@
 import type { BlobStore, Fence } from "../blob/blob-store.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
+import type { Telemetry } from "../telemetry.ts";
 import type { ReadCaches } from "../segment/reader.ts";
 import type { StreamSettings } from "./commands.ts";
 import type { TailBudget } from "./tail-cache.ts";
@@ -21,6 +22,7 @@ export interface EngineSettings {
   readonly settleMs: number;
   readonly followPollMs: number;
   readonly retentionSweepMs: number;
+  readonly telemetryStreamsMax: number;
   /** The settings of a stream that does not set its own. */
   readonly streamDefaults: StreamSettings;
 }
@@ -40,6 +42,7 @@ export interface Engine {
   readonly store: BlobStore;
   readonly clock: Clock;
   readonly log: Log;
+  readonly telemetry: Telemetry;
   readonly leadership: Leadership;
   readonly settings: EngineSettings;
   readonly caches: ReadCaches;

@@ -19,6 +19,8 @@ import { sleep } from "../clock.ts";
 import { type ErrorKind, isKind, VaultError } from "../errors.ts";
 import type { Commit } from "../segment/commit.ts";
 import { headerBytes, producerEntryBytes } from "../segment/format.ts";
+import type { TraceContext } from "../trace-context.ts";
+import { type CommitMeters, createCommitMeters } from "./commit-meters.ts";
 import type { PublishCommand, PublishResult, StreamSettings } from "./commands.ts";
 import type { Engine } from "./engine.ts";
 import { judge, type Judgement } from "./judge.ts";
@@ -44,6 +46,8 @@ interface Pending {
   /** Counts the stream's publishes, in the order of the calls. */
   readonly number: number;
   readonly command: PublishCommand;
+  /** The span of the publish, where it is recorded. */
+  readonly trace: TraceContext | undefined;
   /** Set when a write with it failed: until when it is tried again, by the monotonic clock. */
   giveUpAt: number | undefined;
   readonly resolve: (result: PublishResult) => void;
@@ -76,6 +80,7 @@ const retryMsMax = 2000;
 export class GroupCommit {
   private readonly engine: Engine;
   private readonly target: CommitTarget;
+  private readonly meters: CommitMeters;
   private queue: Pending[] = [];
   private actions: Action[] = [];
   private published = 0;
@@ -86,6 +91,7 @@ export class GroupCommit {
   constructor(engine: Engine, target: CommitTarget) {
     this.engine = engine;
     this.target = target;
+    this.meters = createCommitMeters(engine.telemetry, engine.clock.monotonic, target.name);
   }
 
   /** Whether something is queued or under way. */
@@ -97,7 +103,8 @@ export class GroupCommit {
   publish(command: PublishCommand): Promise<PublishResult> {
     return new Promise((resolve, reject) => {
       this.target.pending.take(command.batch.storedBytes);
-      this.queue.push({ number: ++this.published, command, giveUpAt: undefined, resolve, reject });
+      const trace = this.engine.telemetry.active?.context;
+      this.queue.push({ number: ++this.published, command, trace, giveUpAt: undefined, resolve, reject });
       this.start();
     });
   }
@@ -124,7 +131,8 @@ export class GroupCommit {
   private start(): void {
     if (this.running) return;
     this.running = true;
-    void this.run();
+    // What follows is for all that come, and no part of the call that was first.
+    void this.engine.telemetry.within(undefined, () => this.run());
   }
 
   private async run(): Promise<void> {
@@ -163,7 +171,7 @@ export class GroupCommit {
       return;
     }
     try {
-      if (group.commit !== undefined) await this.write(log, group.commit);
+      if (group.commit !== undefined) await this.write(log, group, group.commit);
       else if (group.members.some(({ judgement }) => judgement.kind === "refused")) await this.confirm(log);
     } catch (error) {
       this.target.dropLog();
@@ -217,8 +225,16 @@ export class GroupCommit {
   }
 
   /** Writes a commit. Where storage refuses it for now the same bytes are sent again: nothing has changed. */
-  private async write(log: StreamLog, commit: Commit): Promise<void> {
-    await this.persist(["overloaded", "unavailable"], () => log.append(commit));
+  private async write(log: StreamLog, { members }: Group, commit: Commit): Promise<void> {
+    const told = this.meters.begin(members, commit);
+    try {
+      const append = () => log.append(commit);
+      await this.persist(["overloaded", "unavailable"], () => this.engine.telemetry.within(told.span, append));
+    } catch (error) {
+      told.fail(error);
+      throw error;
+    }
+    told.succeed();
     this.resendMs = 0;
     this.target.committed(log, commit);
   }
@@ -292,6 +308,7 @@ export class GroupCommit {
       } catch (error) {
         if (this.target.ended || !isKind(error, ...kinds) || clock.monotonic() > giveUpAt) throw error;
         leadership.fence();
+        this.meters.retry(error);
         await sleep(clock, delayMs * (0.5 + clock.random()));
       }
     }
@@ -300,7 +317,10 @@ export class GroupCommit {
   private answer({ pending, judgement }: Member): void {
     this.target.pending.giveBack(pending.command.batch.storedBytes);
     if (judgement.kind === "refused") pending.reject(judgement.error);
-    else pending.resolve(judgement.result);
+    else {
+      this.meters.answer(pending.command, judgement.kind === "duplicate");
+      pending.resolve(judgement.result);
+    }
   }
 
   private fail(failed: readonly Pending[], error: VaultError): void {

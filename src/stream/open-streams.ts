@@ -40,6 +40,11 @@ export class OpenStreams {
     return this.closing;
   }
 
+  /** How many streams are open, or are being opened. */
+  get size(): number {
+    return this.streams.size;
+  }
+
   /** Whether this stream is open, or is being opened. */
   has(name: string): boolean {
     return this.streams.has(name);

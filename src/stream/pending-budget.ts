@@ -7,6 +7,7 @@ export class PendingBudget {
   private readonly parent: PendingBudget | undefined;
   private readonly room: Notifier;
   private used = 0;
+  private taken = 0;
 
   /** A budget of `bytesMax`; what is taken from it is taken from `parent` too. */
   constructor(clock: Clock, bytesMax: number, parent?: PendingBudget) {
@@ -20,6 +21,11 @@ export class PendingBudget {
     return this.used;
   }
 
+  /** How many have taken some. */
+  get count(): number {
+    return this.taken;
+  }
+
   /** Whether nothing more may be taken. One request may go over the limit, so that any request has a chance. */
   get exhausted(): boolean {
     return this.used >= this.bytesMax || (this.parent?.exhausted ?? false);
@@ -28,12 +34,14 @@ export class PendingBudget {
   /** Takes `bytes`. */
   take(bytes: number): void {
     this.used += bytes;
+    this.taken++;
     this.parent?.take(bytes);
   }
 
   /** Gives `bytes` back. */
   giveBack(bytes: number): void {
     this.used -= bytes;
+    this.taken--;
     this.parent?.giveBack(bytes);
     if (this.hasRoom) this.room.notify();
   }

@@ -23,6 +23,7 @@ import type { StreamEnd } from "./stream-end.ts";
 import type { StreamLog } from "./stream-log.ts";
 import { outOfRange, type StreamView } from "./stream-view.ts";
 import { TailCache } from "./tail-cache.ts";
+import { type CacheReads, countCacheReads } from "./vault-meters.ts";
 
 /** What is told to a publisher that goes over a limit. */
 const retryAfterMs = 100;
@@ -39,6 +40,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
   private readonly tailChecks: SharedRun;
   private readonly tail: TailCache;
   private readonly changed: Notifier;
+  private readonly tailReads: CacheReads;
   private current: StreamMetadata;
   private changing: Promise<void> = Promise.resolve();
   private view: StreamLog | undefined;
@@ -55,6 +57,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     this.pending = new PendingBudget(engine.clock, engine.settings.streamPendingBytesMax, pending);
     this.tail = new TailCache(engine.tailBudget);
     this.changed = new Notifier(engine.clock);
+    this.tailReads = countCacheReads(engine.telemetry);
     this.committer = new GroupCommit(engine, this);
     this.tailChecks = new SharedRun(() => this.askTail());
   }
@@ -128,7 +131,11 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
   /** Frames from the one with `offset` on. See `readFrames`. */
   async framesFrom(offset: bigint): Promise<readonly Frame[]> {
     const cached = this.tail.framesFrom(offset);
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) {
+      this.tailReads.hits.add(1);
+      return cached;
+    }
+    this.tailReads.misses.add(1);
     try {
       return await readFrames(this.engine, this.log, this.tail, offset);
     } catch (error) {

@@ -11,6 +11,7 @@ import { collectRecords, type Plan, type Reach } from "./collect-records.ts";
 import type { Delivery, End, Start, SubscribeCommand } from "./commands.ts";
 import { wrongIncarnation } from "./judge.ts";
 import { streamNotFound } from "./metadata.ts";
+import type { Standing } from "./subscription-meters.ts";
 import { outOfRange, type StreamView, transientKinds, type ViewSource } from "./stream-view.ts";
 
 /** A read that fails is tried again after this long, doubled each time, with jitter; for so long in all. */
@@ -50,6 +51,8 @@ interface Subscription {
   readonly clock: Clock;
   readonly responseBytes: number;
   readonly signal: AbortSignal;
+  /** Where it stands, for those who look. */
+  readonly standing: Standing;
 }
 
 /**
@@ -57,8 +60,9 @@ interface Subscription {
  * has moved it goes on with the next one, from the same offset.
  */
 export async function* subscribe(subscription: Subscription): AsyncGenerator<Delivery> {
-  const { source, clock, signal, command } = subscription;
+  const { source, clock, signal, command, standing } = subscription;
   let view = await source.take();
+  standing.view = view;
   try {
     const { incarnation } = view;
     if (command.incarnation !== undefined && command.incarnation !== incarnation) {
@@ -71,6 +75,7 @@ export async function* subscribe(subscription: Subscription): AsyncGenerator<Del
       try {
         if (begun === undefined) {
           begun = await begin(subscription, view);
+          standing.progress = begun.progress;
           continue;
         }
         if (!view.moved) turn = await readTurn(subscription, view, begun.plan, begun.progress);
@@ -89,12 +94,15 @@ export async function* subscribe(subscription: Subscription): AsyncGenerator<Del
         if (next === undefined) return;
         source.giveBack(view);
         view = next;
+        standing.view = view;
         // The stream was deleted, and made again.
         if (view.incarnation !== incarnation) throw streamNotFound(view.name);
         continue;
       }
       begun.progress.failures = 0;
       if (turn.delivery !== undefined) {
+        const { payload } = turn.delivery;
+        if (payload.length > 0) standing.send(payload, begun.progress.taken - (before?.taken ?? 0));
         yield turn.delivery;
         begun.progress.quietSince = clock.monotonic();
       }
@@ -127,7 +135,10 @@ async function begin(subscription: Subscription, view: StreamView): Promise<{ pl
   const { incarnation, nextOffset: tailOffset, lastTimestamp: tailTimestamp } = view;
   const said = { saidFirst: false, saidCaughtUp: false, quietSince, incarnation, tailOffset, tailTimestamp };
   const failed = { failures: 0, failingSince: 0 };
-  return { plan, progress: { offset, remaining, ended: false, tailChecked, ...said, ...failed } };
+  return {
+    plan,
+    progress: { offset, remaining, taken: 0, timestamp: undefined, ended: false, tailChecked, ...said, ...failed },
+  };
 }
 
 /** Reads what stands at the offset. */
@@ -248,8 +259,8 @@ async function startOffset(view: StreamView, start: Start): Promise<bigint> {
   }
 }
 
-function reachOf({ offset, remaining, ended }: Reach): Reach {
-  return { offset, remaining, ended };
+function reachOf({ offset, remaining, taken, timestamp, ended }: Reach): Reach {
+  return { offset, remaining, taken, timestamp, ended };
 }
 
 function countOf(end: End): number {

@@ -27,7 +27,9 @@ import type { Stream } from "./stream.ts";
 import type { StreamEndSink, StreamEndSource } from "./stream-end.ts";
 import { StreamViews } from "./stream-views.ts";
 import { subscribe } from "./subscription.ts";
+import { createSubscriptionMeters, type SubscriptionMeters } from "./subscription-meters.ts";
 import { removeTrimmed, trimOffset, withStart } from "./trim.ts";
+import { createVaultMeters, type VaultMeters } from "./vault-meters.ts";
 
 const retryAfterMs = 100;
 
@@ -43,7 +45,8 @@ export class Vault implements VaultApi {
   private readonly pending: PendingBudget;
   private readonly streams: OpenStreams;
   private readonly views: StreamViews;
-  private subscriptions = 0;
+  private readonly meters: VaultMeters;
+  private readonly subscriptions: SubscriptionMeters;
   private handingOver = false;
 
   constructor(engine: Engine) {
@@ -53,11 +56,26 @@ export class Vault implements VaultApi {
     this.pending = new PendingBudget(engine.clock, engine.settings.pendingBytesMax);
     this.streams = new OpenStreams(engine, this.pending, feed, followed);
     this.views = new StreamViews(engine, this.streams, followed);
+    this.meters = createVaultMeters(engine, this.pending, () => this.streams.size);
+    this.subscriptions = createSubscriptionMeters(engine);
     this.feed = feed;
     this.followed = followed;
   }
 
   async publish(command: PublishCommand): Promise<PublishResult> {
+    const told = this.meters.begin(command);
+    try {
+      const accept = () => this.accept(command);
+      const result = await (told === undefined ? accept() : this.engine.telemetry.within(told, accept));
+      told?.end();
+      return result;
+    } catch (error) {
+      this.meters.fail(told, error);
+      throw error;
+    }
+  }
+
+  private async accept(command: PublishCommand): Promise<PublishResult> {
     this.assertAccepting();
     if (this.pending.exhausted) {
       const message = `too much is pending in this vault: more than ${this.pending.bytesMax} bytes; slow down`;
@@ -83,11 +101,11 @@ export class Vault implements VaultApi {
 
   async *subscribe(command: SubscribeCommand, signal: AbortSignal): AsyncGenerator<Delivery> {
     const { clock, settings } = this.engine;
-    if (this.subscriptions >= settings.subscriptionsMax) {
+    if (this.subscriptions.open >= settings.subscriptionsMax) {
       const message = `this vault has ${settings.subscriptionsMax} subscriptions, which is its limit`;
       throw new VaultError("overloaded", message, { retryAfterMs: 10 * retryAfterMs });
     }
-    this.subscriptions++;
+    const standing = this.subscriptions.begin(command.stream);
     try {
       yield* subscribe({
         source: this.views.sourceOf(command.stream),
@@ -95,9 +113,10 @@ export class Vault implements VaultApi {
         clock,
         responseBytes: settings.responseBytes,
         signal,
+        standing,
       });
     } finally {
-      this.subscriptions--;
+      this.subscriptions.end(standing);
     }
   }
 
@@ -203,6 +222,8 @@ export class Vault implements VaultApi {
 
   /** Answers what is pending and closes every stream. */
   async close(): Promise<void> {
+    this.meters.close();
+    this.subscriptions.close();
     this.views.close();
     await this.streams.close();
   }

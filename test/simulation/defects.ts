@@ -56,8 +56,8 @@ export const defects: readonly Defect[] = [
   defect(
     "acknowledged before the write",
     "stream/group-commit.ts",
-    "      if (group.commit !== undefined) await this.write(log, group.commit);",
-    "      for (const member of group.members) this.answer(member);\n      if (group.commit !== undefined) await this.write(log, group.commit);",
+    "      if (group.commit !== undefined) await this.write(log, group, group.commit);",
+    "      for (const member of group.members) this.answer(member);\n      if (group.commit !== undefined) await this.write(log, group, group.commit);",
   ),
   defect(
     "a write that failed is sent again with a fresh version",
@@ -106,8 +106,8 @@ export const defects: readonly Defect[] = [
   defect(
     "a refusal is answered before what it was judged against is durable",
     "stream/group-commit.ts",
-    "      if (group.commit !== undefined) await this.write(log, group.commit);",
-    '      for (const { pending, judgement } of group.members) if (judgement.kind === "refused") pending.reject(judgement.error);\n      if (group.commit !== undefined) await this.write(log, group.commit);',
+    "      if (group.commit !== undefined) await this.write(log, group, group.commit);",
+    '      for (const { pending, judgement } of group.members) if (judgement.kind === "refused") pending.reject(judgement.error);\n      if (group.commit !== undefined) await this.write(log, group, group.commit);',
   ),
   defect("deduplication is not persisted", "segment/recovery.ts", "  found.producers.recordFrame(frame);\n", ""),
   defect(

@@ -13,9 +13,10 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   rpc: ["stream", "segment", "leader", "blob", "base"],
   client: ["rpc", "stream", "segment", "base"],
   config: ["base"],
+  telemetry: ["base"],
   node: ["rpc", "stream", "segment", "leader", "blob", "config", "base"],
-  server: ["node", "rpc", "leader", "blob", "config", "base"],
-  cli: ["server", "client", "rpc", "stream", "segment", "leader", "blob", "config", "base"],
+  server: ["node", "rpc", "leader", "blob", "config", "telemetry", "base"],
+  cli: ["server", "telemetry", "client", "rpc", "stream", "segment", "leader", "blob", "config", "base"],
 };
 
 /** The layer of a file that stands in `src/` itself; a folder is a layer of its own name. */
@@ -32,6 +33,7 @@ const rootFiles: Readonly<Record<string, string>> = {
   "server.ts": "server",
   "settings.ts": "config",
   "telemetry.ts": "base",
+  "trace-context.ts": "base",
   "units.ts": "base",
 };
 
@@ -41,6 +43,7 @@ const restricted: readonly { what: RegExp; by: RegExp }[] = [
   { what: /^@azure\//, by: /^src\/blob\/azure[^/]*\.ts$/ },
   { what: /^@grpc\/grpc-js$/, by: /^src\/(rpc\/grpc-(server|caller)\.ts$|client\/|client\.ts$)/ },
   { what: /^(@grpc\/reflection|grpc-health-check)$/, by: /^src\/rpc\// },
+  { what: /^@opentelemetry\//, by: /^src\/telemetry\// },
   { what: /^commander$/, by: /^src\/cli/ },
 ];
 

@@ -8,6 +8,7 @@ import type { Log } from "../../src/log.ts";
 import { ByteCache } from "../../src/segment/byte-cache.ts";
 import type { StreamSettings } from "../../src/stream/commands.ts";
 import type { Engine, EngineSettings, Leadership } from "../../src/stream/engine.ts";
+import { noTelemetry, type Telemetry } from "../../src/telemetry.ts";
 import { TailBudget } from "../../src/stream/tail-cache.ts";
 import { Vault } from "../../src/stream/vault.ts";
 import { createClock } from "./create-clock.ts";
@@ -28,6 +29,7 @@ export interface EngineOptions {
   readonly blockBytes?: number;
   readonly readCacheBytes?: number;
   readonly log?: Log;
+  readonly telemetry?: Telemetry;
 }
 
 /** A leader that a test can depose. */
@@ -69,6 +71,7 @@ const defaultSettings: Omit<EngineSettings, "streamDefaults"> = {
   settleMs: 30_000,
   followPollMs: 1000,
   retentionSweepMs: 5000,
+  telemetryStreamsMax: 100,
 };
 
 const defaultStream: StreamSettings = {
@@ -98,6 +101,7 @@ export function createEngine(t: ExecutionContext, common: EngineOptions = {}): T
         store: own.store ?? faulty.store,
         clock,
         log: options.log ?? silentLog,
+        telemetry: options.telemetry ?? noTelemetry,
         leadership,
         settings: {
           ...defaultSettings,

@@ -8,6 +8,7 @@ import { startElection } from "../../src/leader/election.ts";
 import { silentLog } from "../../src/log.ts";
 import { ByteCache } from "../../src/segment/byte-cache.ts";
 import type { Engine } from "../../src/stream/engine.ts";
+import { noTelemetry } from "../../src/telemetry.ts";
 import { TailBudget } from "../../src/stream/tail-cache.ts";
 import { Vault } from "../../src/stream/vault.ts";
 import type { LossyFileSystem, Mount } from "./create-lossy-file-system.ts";
@@ -75,6 +76,7 @@ export async function createPoweredVault(t: ExecutionContext, files: LossyFileSy
       readAheadBlocks: 1,
     },
     tailBudget: new TailBudget(16 * KiB),
+    telemetry: noTelemetry,
   });
   async function abandon(): Promise<void> {
     gone = true;

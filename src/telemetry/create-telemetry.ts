@@ -1,0 +1,31 @@
+import type { Meter, Tracer } from "@opentelemetry/api";
+import { noTelemetry, type Telemetry } from "../telemetry.ts";
+import { createOtelMetrics } from "./otel-metrics.ts";
+import { createOtelTraces } from "./otel-traces.ts";
+
+/** What telemetry is made of: where there is no meter there are no metrics, without a tracer no traces. */
+export interface TelemetryParts {
+  readonly meter?: Meter | undefined;
+  readonly tracer?: Tracer | undefined;
+  /** How many streams are told of by name. */
+  readonly streamsMax: number;
+}
+
+/** Makes telemetry of OpenTelemetry's parts. Whoever made those ends them. */
+export function createTelemetry({ meter, tracer, streamsMax }: TelemetryParts): Telemetry {
+  const traces = tracer === undefined ? noTelemetry : createOtelTraces(tracer);
+  const meters = meter === undefined ? noTelemetry : createOtelMetrics(meter, streamsMax);
+  return {
+    metering: meters.metering,
+    counter: meters.counter,
+    histogram: meters.histogram,
+    observe: meters.observe,
+    streamName: meters.streamName,
+    tracing: traces.tracing,
+    startSpan: traces.startSpan,
+    within: traces.within,
+    get active() {
+      return traces.active;
+    },
+  };
+}

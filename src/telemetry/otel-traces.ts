@@ -1,0 +1,79 @@
+/**
+ * Traces by OpenTelemetry.
+ *
+ * Whether a span is recorded is the SDK's sampler to say; one that is not leaves no object behind. The active span
+ * follows the code by AsyncLocalStorage, which is entered for recorded spans only.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import { createTraceState, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, TraceFlags } from "@opentelemetry/api";
+import type { Context, Span as OtelSpan, SpanContext, Tracer } from "@opentelemetry/api";
+import { VaultError } from "../errors.ts";
+import { blotSecrets } from "../log.ts";
+import { spans, type Span, type SpanName, type SpanOptions, type Telemetry } from "../telemetry.ts";
+import type { TraceContext } from "../trace-context.ts";
+
+const kinds = { internal: SpanKind.INTERNAL, server: SpanKind.SERVER, client: SpanKind.CLIENT } as const;
+
+/** Makes the spans of the list, by a tracer. */
+export function createOtelTraces(tracer: Tracer): Pick<Telemetry, "tracing" | "startSpan" | "within" | "active"> {
+  const storage = new AsyncLocalStorage<Span | undefined>();
+  return {
+    tracing: true,
+    startSpan(name, options = {}) {
+      const parent = options.parent === undefined ? storage.getStore()?.context : options.parent;
+      // What belongs to something that is not recorded is no trace of its own.
+      if (parent === undefined) return undefined;
+      const span = tracer.startSpan(nameOf(name, options), toOtelOptions(name, options), toOtelContext(parent));
+      return span.isRecording() ? toSpan(span) : undefined;
+    },
+    within: (span, run) => storage.run(span, run),
+    get active() {
+      return storage.getStore();
+    },
+  };
+}
+
+function nameOf(name: SpanName, { subject }: SpanOptions): string {
+  if (subject === undefined) return name;
+  return name === "call" || name === "forward" ? subject : `${name} ${subject}`;
+}
+
+function toOtelOptions(name: SpanName, { links = [], attributes }: SpanOptions) {
+  const kind = kinds[spans[name].kind];
+  const linked = links.map((link) => ({ context: toSpanContext(link) }));
+  return { kind, links: linked, ...(attributes === undefined ? {} : { attributes: { ...attributes } }) };
+}
+
+function toOtelContext(parent: TraceContext | null): Context {
+  return parent === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, toSpanContext(parent));
+}
+
+function toSpanContext({ traceId, spanId, sampled, state }: TraceContext): SpanContext {
+  const traceFlags = sampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
+  const traceState = state === undefined ? {} : { traceState: createTraceState(state) };
+  return { traceId, spanId, traceFlags, isRemote: true, ...traceState };
+}
+
+function toSpan(span: OtelSpan): Span {
+  const { traceId, spanId, traceFlags, traceState } = span.spanContext();
+  const sampled = (traceFlags & TraceFlags.SAMPLED) !== 0;
+  return {
+    context: { traceId, spanId, sampled, state: traceState?.serialize() },
+    set: (values) => void span.setAttributes(values),
+    event: (name, values) => void span.addEvent(name, values),
+    end(error) {
+      if (error !== undefined) {
+        const message = error instanceof Error ? blotSecrets(error.message) : undefined;
+        span.setAttribute("error.type", errorType(error));
+        span.setStatus({ code: SpanStatusCode.ERROR, ...(message === undefined ? {} : { message }) });
+      }
+      span.end();
+    },
+  };
+}
+
+function errorType(error: unknown): string {
+  if (typeof error === "string") return error;
+  if (error instanceof VaultError) return error.kind;
+  return error instanceof Error ? error.name : "_OTHER";
+}
