@@ -2,10 +2,13 @@
  * `npm run test:full`: what takes longer than `npm test` may, or needs more than npm. A step installs what it needs, and
  * says so. Steps run one after the other; add yours to the list.
  */
+import { provideProgram } from "./debian-package.ts";
+import { provideOtlpReceiver, providePython } from "./interop-parts.ts";
 import { runSteps } from "./run-steps.ts";
 import type { Step } from "./run-steps.ts";
 
 const steps: readonly Step[] = [
+  { name: "what the tests of telemetry need: Prometheus, an OTLP receiver, Python", run: provideParts },
   {
     name: "long variants of the tests (test/**/*.long.test.ts)",
     run: ["ava", ...process.argv.slice(2)],
@@ -13,5 +16,11 @@ const steps: readonly Step[] = [
   },
   { name: "models of the protocols (npm run model)", run: ["node", "scripts/model.ts"] },
 ];
+
+/** Beforehand, so that no test's time goes by while something is built. Each part has a limit of its own. */
+async function provideParts(): Promise<void> {
+  await provideProgram("prometheus", "prometheus");
+  await Promise.all([provideOtlpReceiver(), providePython()]);
+}
 
 process.exitCode = (await runSteps(steps, 1, true)) ? 0 : 1;

@@ -183,8 +183,8 @@ export const metrics = {
     "How much older the last record that a subscription was sent is than its stream's newest; 0 when caught up.",
   ),
 
-  "messagevault.leader.leads": metric("observedGauge", "1", [], "1 while this node leads, else 0."),
-  "messagevault.leader.known": metric("observedGauge", "1", [], "1 while this node knows who leads, else 0."),
+  "messagevault.leader.leads": metric("observedSum", "1", [], "1 while this node leads, else 0."),
+  "messagevault.leader.known": metric("observedSum", "1", [], "1 while this node knows who leads, else 0."),
   "messagevault.leader.epoch": metric("observedGauge", "{epoch}", [], "The leader's epoch as this node knows it."),
   "messagevault.lease.renewal.age": metric(
     "observedGauge",

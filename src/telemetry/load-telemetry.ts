@@ -3,7 +3,7 @@
  * where telemetry is asked for, as loading takes some tenths of a second and tens of megabytes.
  */
 import { diag, DiagLogLevel, metrics, trace } from "@opentelemetry/api";
-import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
+import { type PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { NodeSDK } from "@opentelemetry/sdk-node";
 import { type Clock, sleep } from "../clock.ts";
 import type { Log } from "../log.ts";
@@ -11,6 +11,7 @@ import type { Telemetry } from "../telemetry.ts";
 import { readAskedSignals } from "./asked-signals.ts";
 import { createTelemetry } from "./create-telemetry.ts";
 import { createMetricReaders } from "./metric-readers.ts";
+import { createPrometheusExporter } from "./prometheus-exporter.ts";
 import { observeRuntime } from "./runtime-metrics.ts";
 
 /** What is to be loaded. */
@@ -44,7 +45,7 @@ const scopeName = "message-vault";
 export async function loadTelemetry(options: LoadOptions): Promise<LoadedTelemetry> {
   const { environment, clock, log, scraped, version, streamsMax } = options;
   const asked = readAskedSignals(environment);
-  const scraper = scraped ? new PrometheusExporter({ preventServerStart: true }) : undefined;
+  const scraper = scraped ? createPrometheusExporter() : undefined;
   const readers = asked.metrics ? await createMetricReaders(environment) : [];
   describeResource(process.env, version);
   const sdk = new NodeSDK({

@@ -5,10 +5,10 @@
  *
  * The SDK reads the same, but takes either its own readers or ours, and a vault that is scraped needs both.
  */
-import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
 import { ConsoleMetricExporter, PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics";
 import type { IMetricReader, PushMetricExporter } from "@opentelemetry/sdk-metrics";
 import { VaultError } from "../errors.ts";
+import { createPrometheusExporter } from "./prometheus-exporter.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -34,7 +34,7 @@ async function createReader(name: string, environment: Environment): Promise<IMe
       const host = environment["OTEL_EXPORTER_PROMETHEUS_HOST"];
       const port = readNumber(environment, "OTEL_EXPORTER_PROMETHEUS_PORT");
       const place = { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) };
-      const exporter = new PrometheusExporter({ ...place, withoutScopeInfo: true, preventServerStart: true });
+      const exporter = createPrometheusExporter(place);
       await exporter.startServer();
       return exporter;
     }

@@ -7,6 +7,8 @@ import type { Scope } from "./create-scope.ts";
 export interface VaultProcess {
   /** `host:port`. */
   readonly endpoint: string;
+  /** `host:port` of its HTTP port; undefined where it was not asked for one. */
+  readonly http: string | undefined;
   readonly child: ChildProcess;
   /** What it logged last. */
   log(): string;
@@ -14,13 +16,20 @@ export interface VaultProcess {
   kill(signal: NodeJS.Signals): Promise<number | string | null>;
 }
 
-/** Runs `message-vault serve` on a free port, with more arguments, until it is killed or `t` ends. */
+/**
+ * Runs `message-vault serve` on a free port, with more arguments, until it is killed or `t` ends. `environment` is set
+ * beside what is there.
+ */
 export async function startVaultProcess(
   t: Pick<Scope, "teardown">,
   args: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<VaultProcess> {
   const given = ["src/cli.ts", "serve", "--json", "--port", "0", ...args];
-  const child = spawn(process.execPath, given, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, given, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...environment },
+  });
   const exited = new Promise<number | string | null>((resolve) => {
     child.once("exit", (code, signal) => resolve(code ?? signal));
   });
@@ -34,9 +43,10 @@ export async function startVaultProcess(
     new Promise<string>((resolve) => createInterface(child.stdout).once("line", resolve)),
     exited.then((code) => Promise.reject(new Error(`the vault ended with ${code}: ${errors}`))),
   ]);
-  const { address } = JSON.parse(line) as { address: string };
+  const { address, http } = JSON.parse(line) as { address: string; http?: string };
   return {
     endpoint: address,
+    http,
     child,
     log: () => errors,
     kill(signal) {
