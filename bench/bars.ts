@@ -29,6 +29,12 @@ export const bars: readonly Bar[] = [
   most("fanout_10k_memory", "fanout_10000", "kbPerSubscription", 25),
   rate("publish_azurite", ["raw_put_page_azurite"], 0.9),
   rate("replay_azurite", ["raw_reads_azurite"], 0.9),
+  { ...rate("scale_last_tenth_in", ["scale_load_first_tenth"], 0.9), measured: "scale_load_last_tenth" },
+  { ...rate("scale_last_tenth_out", ["scale_replay_first_tenth"], 0.9), measured: "scale_replay_last_tenth" },
+  most("scale_memory", "scale_memory", "residentMib", 512),
+  most("scale_start", "scale_start", "startMs", 2000),
+  most("scale_seek_offset_reads", "scale_seek_offset", "readsPerSeekMax", 3),
+  most("scale_seek_time_reads", "scale_seek_time", "readsPerSeekMax", 3),
 ];
 
 function rate(name: string, limits: readonly string[], target: number, figure: FigureName = "mbPerSecond"): Bar {

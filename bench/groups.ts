@@ -1,7 +1,10 @@
 import { azuriteGroup } from "./groups/azurite.ts";
 import { fanOutGroup } from "./groups/fan-out.ts";
+import { gridGroup } from "./groups/publish-grid.ts";
 import { publishGroup } from "./groups/publish.ts";
 import { replayGroup, replayMoreGroup } from "./groups/replay.ts";
+import { scaleGroup } from "./groups/scale.ts";
+import { streamsGroup } from "./groups/streams.ts";
 import { tailGroup } from "./groups/tail.ts";
 import type { Group } from "./measurement.ts";
 
@@ -13,4 +16,7 @@ export const groups: readonly Group[] = [
   fanOutGroup,
   azuriteGroup,
   replayMoreGroup,
+  gridGroup,
+  streamsGroup,
+  scaleGroup,
 ];

@@ -32,6 +32,12 @@ export function isInMemory(directory: string): boolean {
   return statfsSync(directory).type === tmpfsType;
 }
 
+/** How many bytes may still be stored in `directory`. */
+export function readFreeBytes(directory: string): number {
+  const { bavail, bsize } = statfsSync(directory);
+  return bavail * bsize;
+}
+
 // Linux counts in hundredths of a second whatever the kernel's own tick is. [proc_pid_stat(5), USER_HZ]
 const ticksPerSecond = 100;
 

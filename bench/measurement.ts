@@ -38,6 +38,10 @@ export const figureUnits = {
   pageWriteP50Ms: { of: "p50 of a page write,", unit: "ms", moreIsBetter: false },
   reachedAllMs: { of: "all reached", unit: "ms", moreIsBetter: false },
   kbPerSubscription: { unit: "KB per subscription", moreIsBetter: false },
+  residentMib: { unit: "MiB resident at most", moreIsBetter: false },
+  startMs: { of: "start to serving,", unit: "ms", moreIsBetter: false },
+  readsPerSeek: { unit: "storage reads per seek", moreIsBetter: false },
+  readsPerSeekMax: { unit: "storage reads per seek at most", moreIsBetter: false },
   throttledShare: { unit: "of requests throttled", moreIsBetter: false },
   refusedShare: { unit: "of requests refused", moreIsBetter: false },
 } as const satisfies Record<string, FigureUnit>;
@@ -72,6 +76,8 @@ export interface Group {
   readonly once?: boolean;
   /** The names of its measurements, in the order of a round. */
   readonly measurements: readonly string[];
+  /** What is missing, if something is that it needs; files are made in `directory`. */
+  findMissing?(settings: BenchSettings, directory: string): string | undefined;
   /** Prepares those of them that are in `context.wanted`. */
   prepare(context: BenchContext): Promise<Measurement[]>;
 }
@@ -91,6 +97,8 @@ export interface BenchSettings {
   /** The vault's default. */
   readonly tailCacheBytes: number;
   readonly segmentBytesAzurite: number;
+  /** How long the long stream is. */
+  readonly scaleRecords: number;
 }
 
 /** Points of x and y by the name of what they belong to. */

@@ -11,6 +11,8 @@ export interface BenchOptions {
   /** What is stored to be replayed in each round, or in all for memory and startup, in bytes. */
   readonly bytes: number;
   readonly streams: number;
+  /** How long the long stream of `--full` is. */
+  readonly records: number;
   /** Names of groups, measurements and bars; everything where there are none. */
   readonly only: readonly string[];
   readonly full: boolean;
@@ -35,7 +37,8 @@ Commands:
 
 Options:
   --only NAMES       groups, measurements or bars, separated by commas: publish_file brings its limits
-  --full             everything: also what takes long
+  --full             everything: also all sizes, batches and producers, and a long stream
+  --records N        how many records the long stream has (100000000, for which the disk needs 29 GB free)
   --rounds N         how often everything is measured, in turn (5)
   --seconds N        how long each measurement publishes (1)
   --bytes SIZE       how much is replayed in each measurement (300MB); memory, startup: how much in all (5GB)
@@ -63,6 +66,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" {
       seconds: { type: "string" },
       bytes: { type: "string" },
       streams: { type: "string", default: "1000" },
+      records: { type: "string", default: "100000000" },
       only: { type: "string", default: "" },
       quick: { type: "boolean", default: false },
       full: { type: "boolean", default: false },
@@ -86,6 +90,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | "help" {
     seconds: parseSeconds("--seconds", values.seconds ?? (quick ? "0.5" : "1")),
     bytes: parseSize("--bytes", values.bytes ?? defaultBytes(command, quick)),
     streams: parseCount("--streams", values.streams),
+    records: parseCount("--records", values.records),
     only: values.only.split(",").filter((name) => name !== ""),
     full,
     json,

@@ -100,7 +100,7 @@ export function formatReport(report: BenchReport): string {
   );
   return [
     `${machine.cpu}, ${machine.cores} cores, ${machine.system}, Node ${machine.node}, commit ${machine.commit}`,
-    `${settings.rounds} rounds; the median of them, and the quartiles between which half of them lie`,
+    `The median of ${settings.rounds} rounds (of one where it takes long), and the quartiles, between which half of them lie`,
     "",
     alignColumns([["measurement", "figure", "median", "quartiles"], ...rows], 2),
     ...(ratios.length === 0

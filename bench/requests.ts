@@ -1,6 +1,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { StreamService } from "../gen/messagevault/v1/stream_pb.ts";
+import { DeleteStreamRequestSchema, StreamService } from "../gen/messagevault/v1/stream_pb.ts";
 import { PublishRequestSchema, SubscribeRequestSchema, VaultService } from "../gen/messagevault/v1/vault_pb.ts";
 import type { SubscribeRequest } from "../gen/messagevault/v1/vault_pb.ts";
 import { createRandom } from "./statistics.ts";
@@ -9,6 +9,7 @@ import { createRandom } from "./statistics.ts";
 export const publishStreamPath = `/${VaultService.typeName}/PublishStream`;
 export const publishPath = `/${VaultService.typeName}/Publish`;
 export const listStreamsPath = `/${StreamService.typeName}/ListStreams`;
+export const deleteStreamPath = `/${StreamService.typeName}/DeleteStream`;
 export const subscribePath = `/${VaultService.typeName}/Subscribe`;
 
 /** How many bytes of requests a load sends in turn, at most: more than the processor's caches hold. */
@@ -20,6 +21,11 @@ export function encodePublishRequest(stream: string, records: number, recordByte
   const random = createRandom();
   const values = Array.from({ length: records }, () => ({ value: fillRandom(Buffer.alloc(recordBytes), random) }));
   return toBuffer(toBinary(PublishRequestSchema, create(PublishRequestSchema, { stream, records: values })));
+}
+
+/** Encodes a request to delete a stream. */
+export function encodeDeleteRequest(name: string): Buffer {
+  return toBuffer(toBinary(DeleteStreamRequestSchema, create(DeleteStreamRequestSchema, { name })));
 }
 
 /** As many copies of a request as a load sends in turn. */

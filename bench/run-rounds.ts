@@ -30,12 +30,17 @@ export interface RunResult {
   readonly notes: readonly string[];
 }
 
-/** Measures one group after the other: in each everything once in each round, after a round that does not count. */
+/**
+ * Measures one group after the other: in each everything once in each round, after a round that does not count. Throws
+ * before anything is measured where a group lacks what it needs.
+ */
 export async function runGroups(
   selected: readonly Selected[],
   { directory: parent, profile, settings }: RunOptions,
   say: (text: string) => void,
 ): Promise<RunResult> {
+  const missing = selected.flatMap(({ group }) => group.findMissing?.(settings, parent) ?? []);
+  if (missing.length > 0) throw new Error(missing.join("\n"));
   const notes = new Set<string>();
   if (isInMemory(parent)) notes.add(`${parent} is in memory: choose a disk with --directory`);
   const samples = new Map<string, Figures[]>();

@@ -7,7 +7,8 @@ export function chooseSettings({
   rounds,
   seconds,
   bytes,
-}: Pick<BenchOptions, "rounds" | "seconds" | "bytes">): BenchSettings {
+  records,
+}: Pick<BenchOptions, "rounds" | "seconds" | "bytes" | "records">): BenchSettings {
   const { commitBytesMax, readBytes, readAheadBytes, tailCacheBytes } = defaultConfig;
   return {
     rounds,
@@ -17,6 +18,7 @@ export function chooseSettings({
     readBytes,
     readsInFlight: 1 + Math.ceil(readAheadBytes / readBytes),
     tailCacheBytes,
+    scaleRecords: records,
     segmentBytesAzurite: 64 * 1024 * 1024,
   };
 }

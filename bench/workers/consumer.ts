@@ -2,9 +2,10 @@
 import { createWriteStream } from "node:fs";
 import { finished } from "node:stream/promises";
 import { fromBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type * as grpc from "@grpc/grpc-js";
 import { SubscribeResponseSchema } from "../../gen/messagevault/v1/vault_pb.ts";
-import { subscribePath } from "../requests.ts";
+import { encodeReplayRequest, subscribePath } from "../requests.ts";
 import { serveCommands } from "../worker-commands.ts";
 import { callUnary, connect, passThrough } from "./connection.ts";
 
@@ -19,6 +20,8 @@ export interface ReplayArgs {
   readonly consumers?: number;
   /** Whether to decode the responses into objects. */
   readonly decode?: boolean;
+  /** After so many bytes each the time is noted. */
+  readonly markBytes?: number;
 }
 
 /** What came. */
@@ -28,6 +31,8 @@ export interface ReplayResult {
   /** Counted only where they were decoded. */
   readonly records: number;
   readonly seconds: number;
+  /** When each mark was reached, in seconds from the start. */
+  readonly marksSeconds: readonly number[];
 }
 
 /** What to read, and where to keep the responses. */
@@ -45,14 +50,33 @@ export interface UnaryArgs {
   readonly request: Uint8Array;
 }
 
-serveCommands({ ready: () => undefined, replay, record, unary });
+/** Which streams to read from start to tail. */
+export interface ReadStreamsArgs {
+  readonly endpoint: string;
+  readonly prefix: string;
+  readonly streams: number;
+  readonly inFlight: number;
+}
 
-async function replay({ endpoint, request, calls, consumers = 1, decode = false }: ReplayArgs): Promise<ReplayResult> {
+/** What a seek found. */
+export interface SeekResult {
+  readonly offset: bigint;
+  /** The record's timestamp, in milliseconds since 1970. */
+  readonly timestampMs: number;
+  readonly latencyMs: number;
+}
+
+serveCommands({ ready: () => undefined, replay, record, unary, seek, readStreams });
+
+async function replay(args: ReplayArgs): Promise<ReplayResult> {
+  const { endpoint, request, calls, consumers = 1, decode = false, markBytes = Infinity } = args;
   const clients = await Promise.all(Array.from({ length: consumers }, () => connect(endpoint)));
   const count = { bytes: 0, responses: 0, records: 0 };
+  const marksSeconds: number[] = [];
   function take(response: Buffer): void {
     count.bytes += response.length;
     count.responses++;
+    if (count.bytes >= (marksSeconds.length + 1) * markBytes) marksSeconds.push((performance.now() - startedAt) / 1000);
     if (decode) count.records += fromBinary(SubscribeResponseSchema, response).records.length;
   }
   const startedAt = performance.now();
@@ -63,7 +87,7 @@ async function replay({ endpoint, request, calls, consumers = 1, decode = false 
   );
   const seconds = (performance.now() - startedAt) / 1000;
   for (const client of clients) client.close();
-  return { ...count, seconds };
+  return { ...count, seconds, marksSeconds };
 }
 
 async function record({ endpoint, request, file, bytesMax }: RecordArgs): Promise<{ bytes: number }> {
@@ -85,6 +109,38 @@ async function record({ endpoint, request, file, bytesMax }: RecordArgs): Promis
   output.end();
   await finished(output);
   return { bytes };
+}
+
+/** Reads the one record that a subscription asks for. */
+async function seek({ endpoint, request }: ReplayArgs): Promise<SeekResult> {
+  const client = await connect(endpoint);
+  const responses: Buffer[] = [];
+  const startedAt = performance.now();
+  await subscribe(client, request, (response) => responses.push(response));
+  const latencyMs = performance.now() - startedAt;
+  client.close();
+  const [record] = responses.flatMap((response) => fromBinary(SubscribeResponseSchema, response).records);
+  if (record?.timestamp === undefined) throw new Error("the seek found no record");
+  return { offset: record.offset, timestampMs: timestampMs(record.timestamp), latencyMs };
+}
+
+async function readStreams(args: ReadStreamsArgs): Promise<{ bytes: number; seconds: number }> {
+  const { endpoint, prefix, streams, inFlight } = args;
+  const client = await connect(endpoint);
+  let next = 0;
+  let bytes = 0;
+  async function readOn(): Promise<void> {
+    while (next < streams) {
+      await subscribe(client, encodeReplayRequest(`${prefix}${next++}`, 0n), (response) => {
+        bytes += response.length;
+      });
+    }
+  }
+  const startedAt = performance.now();
+  await Promise.all(Array.from({ length: inFlight }, readOn));
+  const seconds = (performance.now() - startedAt) / 1000;
+  client.close();
+  return { bytes, seconds };
 }
 
 async function unary({ endpoint, path, request }: UnaryArgs): Promise<Buffer> {

@@ -23,6 +23,8 @@ export interface PublishArgs {
   /** No more requests are begun after this time, or after so many: then no more than those are sent. */
   readonly seconds: number;
   readonly requests?: number;
+  /** After so many answers each the time is noted. */
+  readonly markRequests?: number;
   /** Requests a second of all producers together; as fast as answers come where absent. */
   readonly requestsPerSecond?: number;
 }
@@ -37,6 +39,19 @@ export interface PublishResult extends Percentiles {
   readonly seconds: number;
   /** How often a request was refused for lack of room, and sent again. */
   readonly refused: number;
+  /** When each mark was reached, in seconds from the start. */
+  readonly marksSeconds: readonly number[];
+}
+
+/** What to publish to many streams: one unary request to each. */
+export interface StreamsArgs {
+  readonly endpoint: string;
+  /** Streams are called `PREFIXn`, n from 0. */
+  readonly prefix: string;
+  readonly streams: number;
+  readonly batch: number;
+  readonly recordBytes: number;
+  readonly inFlight: number;
 }
 
 /** What a refused request waits before it is sent again. */
@@ -45,7 +60,7 @@ const retryMs = 5;
 /** How often a load with a rate looks whether more is due. */
 const paceMs = 2;
 
-serveCommands({ publish });
+serveCommands({ publish, publishStreams });
 
 async function publish(args: PublishArgs): Promise<PublishResult> {
   const requests = copyRequest(encodePublishRequest(args.stream, args.batch, args.recordBytes));
@@ -63,7 +78,27 @@ async function publish(args: PublishArgs): Promise<PublishResult> {
   const seconds = (load.lastAnswerAt - load.startedAt) / 1000;
   const { answered, bytes, refused } = load;
   const records = answered * args.batch;
-  return { requests: answered, records, bytes, seconds, refused, ...percentilesOf(load.latenciesMs) };
+  const { marksSeconds } = load;
+  return { requests: answered, records, bytes, seconds, refused, marksSeconds, ...percentilesOf(load.latenciesMs) };
+}
+
+async function publishStreams(args: StreamsArgs): Promise<{ records: number; seconds: number }> {
+  const { endpoint, prefix, streams, batch, recordBytes, inFlight } = args;
+  const client = await connect(endpoint);
+  // Fields may come in any order, and the records are the same for all.
+  const records = encodePublishRequest("", batch, recordBytes);
+  let next = 0;
+  async function publishOn(): Promise<void> {
+    while (next < streams) {
+      const name = encodePublishRequest(`${prefix}${next++}`, 0, 0);
+      await callUnary(client, publishPath, Buffer.concat([name, records]));
+    }
+  }
+  const startedAt = performance.now();
+  await Promise.all(Array.from({ length: inFlight }, publishOn));
+  const seconds = (performance.now() - startedAt) / 1000;
+  client.close();
+  return { records: streams * batch, seconds };
 }
 
 /** What the producers share: whoever has room takes the next request. */
@@ -74,6 +109,7 @@ class Load {
   bytes = 0;
   refused = 0;
   readonly latenciesMs: number[] = [];
+  readonly marksSeconds: number[] = [];
   private begun = 0;
   private readonly args: PublishArgs;
   private readonly copies: readonly Buffer[];
@@ -123,6 +159,8 @@ class Load {
     this.answered++;
     this.bytes += request.length;
     this.latenciesMs.push(now - sentAt);
+    if (this.answered % (this.args.markRequests ?? Infinity) === 0)
+      this.marksSeconds.push((now - this.startedAt) / 1000);
   }
 }
 
