@@ -68,8 +68,8 @@ export const gridGroup: Group = {
       {
         name: `grid_${point}`,
         run: async () => {
-          const figures = await publish(producer, pid, endpoint, point, seconds, load).catch((error: Error) => {
-            context.note(`grid_${point}: ${error.message.split("\n")[0]}`);
+          const figures = await publish(producer, pid, endpoint, point, seconds, load).catch((error: unknown) => {
+            context.note(`grid_${point}: ${String(error).split("\n")[0]}`);
             return {};
           });
           const remove: UnaryArgs = { endpoint, path: deleteStreamPath, request: encodeDeleteRequest(point) };
