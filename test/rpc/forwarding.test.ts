@@ -41,6 +41,24 @@ test("forwarding - a standby's answer is the leader's, and says who that is", as
   t.is(by, "b");
 });
 
+test("forwarding - what the caller sent along for whoever answers goes with the call, and nothing else", async (t) => {
+  const { a, b, publish } = createPair();
+  const given = {
+    authorization: "Bearer x",
+    traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    tracestate: "vendor=1",
+    baggage: "k=v",
+    cookie: "no",
+  };
+  let received: Record<string, string | undefined> = {};
+  a.answer = (_request, { metadata }) => {
+    received = Object.fromEntries(Object.keys(given).map((name) => [name, metadata.get(name)]));
+    return "";
+  };
+  await publish(b, "x", createContext({ metadata: given }));
+  t.deepEqual(received, { ...given, cookie: undefined });
+});
+
 test("forwarding - the leader's refusal comes back as it is", async (t) => {
   const { a, b, publish } = createPair();
   const refusal = new VaultError("conflict", "no", { condition: "expectedOffset", found: { nextOffset: "7" } });

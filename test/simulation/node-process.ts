@@ -3,11 +3,16 @@ import type { Config } from "../../src/config.ts";
 import type { Log, LogFields } from "../../src/log.ts";
 import type { Host } from "./host.ts";
 import type { Network } from "./network.ts";
+import type { BlobStore } from "../../src/blob/blob-store.ts";
 import type { VaultNode } from "../../src/node.ts";
+import type { Telemetry } from "../../src/telemetry.ts";
 import { createRpcServer } from "./rpc-server.ts";
 import type { VaultSource } from "./source.ts";
 import type { StorageLink } from "./storage-link.ts";
 import type { Trace } from "./trace.ts";
+
+/** What a process uses in the place of its way to storage, and where it tells what happens. */
+export type Equip = (host: Host, store: StorageLink) => { readonly store: BlobStore; readonly telemetry: Telemetry };
 
 /** What a process is started with. */
 export interface ProcessOptions {
@@ -18,6 +23,8 @@ export interface ProcessOptions {
   readonly network: Network;
   readonly config: Config;
   readonly trace: Trace;
+  /** What its storage and its telemetry are instead, where somebody looks on. */
+  readonly equip?: Equip | undefined;
   violate(check: string, what: string): void;
 }
 
@@ -41,7 +48,11 @@ export function startNode(options: ProcessOptions): NodeProcess {
   const caller = network.caller(host, 2000);
   const probe = network.probe(host, config.probeTimeoutMs);
   const log = createTraceLog(host, trace, violate);
-  const node = source.node.composeNode(config, { store, clock: host.clock, log, caller, probe }, "simulated");
+  const node = source.node.composeNode(
+    config,
+    { store, clock: host.clock, log, caller, probe, ...options.equip?.(host, store) },
+    "simulated",
+  );
   const fault = (path: string, error: unknown) => {
     violate("fault", `${host.name}: ${path}: ${error instanceof Error ? error.stack : String(error)}`);
   };

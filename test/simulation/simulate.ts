@@ -12,6 +12,7 @@ import {
   publishSequenced,
   type PublisherOptions,
 } from "./publishers.ts";
+import type { Equip } from "./node-process.ts";
 import type { VaultSource } from "./source.ts";
 import { createSubscriber, follow, readToTail, type Subscriber } from "./subscribers.ts";
 import { createWorld, type World } from "./world.ts";
@@ -50,6 +51,8 @@ export interface RunOptions {
   readonly faults?: readonly Fault[];
   /** How many lines of the trace are kept. */
   readonly traceKeptMax?: number;
+  /** See `ProcessOptions`. */
+  readonly equip?: Equip;
 }
 
 // How much of the trace is told of a run that failed.
@@ -82,6 +85,7 @@ export async function simulate(source: VaultSource, seed: number, options: RunOp
     nodes,
     config: simulatedConfig(source, seed),
     traceKeptMax: options.traceKeptMax ?? 0,
+    equip: options.equip,
     violate,
     transfer: (to) => void transfer(clients.operator, to ?? ""),
   });

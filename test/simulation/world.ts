@@ -6,7 +6,7 @@ import type { Fault, Target } from "./faults.ts";
 import { type ClockFault, createHost, type Host, worldStart } from "./host.ts";
 import { createLinks, type Links } from "./links.ts";
 import { createNetwork, type Network } from "./network.ts";
-import { type NodeProcess, startNode } from "./node-process.ts";
+import { type Equip, type NodeProcess, startNode } from "./node-process.ts";
 import { createScheduler, type Scheduler } from "./scheduler.ts";
 import type { VaultSource } from "./source.ts";
 import { createStorageLink, fairWeather, type StorageWeather, type StorageWitness } from "./storage-link.ts";
@@ -53,6 +53,8 @@ export interface WorldOptions {
   readonly nodes: number;
   readonly config: Config;
   readonly traceKeptMax: number;
+  /** See `ProcessOptions`. */
+  readonly equip?: Equip | undefined;
   violate(check: string, what: string): void;
   /** Asks for a transfer of leadership, as an operator would: undefined for any node. */
   transfer(to: string | undefined): void;
@@ -126,6 +128,7 @@ export function createWorld(options: WorldOptions): World {
         network,
         config: options.config,
         trace,
+        equip: options.equip,
         violate,
       });
     },

@@ -4,6 +4,7 @@ import { loadConfig } from "../../src/config.ts";
 import type { Config } from "../../src/config.ts";
 import { silentLog } from "../../src/log.ts";
 import { startVault } from "../../src/server.ts";
+import type { Telemetry } from "../../src/telemetry.ts";
 
 /** A vault in this process. */
 export interface TestVault {
@@ -16,9 +17,13 @@ export interface TestVault {
 }
 
 /** Starts a vault in this process, in memory and on a free port unless `settings` say otherwise, for as long as `t`. */
-export async function createVault(t: ExecutionContext, settings: Partial<Config> = {}): Promise<TestVault> {
+export async function createVault(
+  t: ExecutionContext,
+  settings: Partial<Config> = {},
+  telemetry?: Telemetry,
+): Promise<TestVault> {
   const config = loadConfig({ storage: "memory:", port: 0, shutdownGraceMs: 500, ...settings }, {});
-  const vault = await startVault(config, { clock: systemClock, log: silentLog });
+  const vault = await startVault(config, { clock: systemClock, log: silentLog, telemetry });
   let closing: Promise<void> | undefined;
   const close = () => (closing ??= vault.close());
   t.teardown(close);
