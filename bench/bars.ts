@@ -17,6 +17,9 @@ export interface Bar {
   readonly target: number;
 }
 
+/** What a page blob takes in a second: 60 MiB. */
+const blobMbPerSecond = (60 * 1024 ** 2) / 1e6;
+
 /** Every bar. */
 export const bars: readonly Bar[] = [
   rate("publish_file", ["swallow", "raw_page_writes_file"], 0.75),
@@ -35,6 +38,9 @@ export const bars: readonly Bar[] = [
   most("scale_start", "scale_start", "startMs", 2000),
   most("scale_seek_offset_reads", "scale_seek_offset", "readsPerSeekMax", 3),
   most("scale_seek_time_reads", "scale_seek_time", "readsPerSeekMax", 3),
+  { ...rate("publish_azure_model", [], 0.9), fixed: blobMbPerSecond },
+  { ...rate("publish_azure_model_16", ["swallow_16"], 0.75), fixed: 16 * blobMbPerSecond },
+  most("azure_model_throttled", "publish_azure_model", "throttledShare", 0.01),
 ];
 
 function rate(name: string, limits: readonly string[], target: number, figure: FigureName = "mbPerSecond"): Bar {

@@ -1,3 +1,4 @@
+import { azureModelGroup, capacityGroup } from "./groups/azure-model.ts";
 import { azuriteGroup } from "./groups/azurite.ts";
 import { fanOutGroup } from "./groups/fan-out.ts";
 import { gridGroup } from "./groups/publish-grid.ts";
@@ -15,6 +16,8 @@ export const groups: readonly Group[] = [
   tailGroup,
   fanOutGroup,
   azuriteGroup,
+  azureModelGroup,
+  capacityGroup,
   replayMoreGroup,
   gridGroup,
   streamsGroup,

@@ -42,6 +42,7 @@ export const figureUnits = {
   startMs: { of: "start to serving,", unit: "ms", moreIsBetter: false },
   readsPerSeek: { unit: "storage reads per seek", moreIsBetter: false },
   readsPerSeekMax: { unit: "storage reads per seek at most", moreIsBetter: false },
+  storageRequestsPerSecond: { of: "storage", unit: "requests/s", moreIsBetter: false },
   throttledShare: { unit: "of requests throttled", moreIsBetter: false },
   refusedShare: { unit: "of requests refused", moreIsBetter: false },
 } as const satisfies Record<string, FigureUnit>;

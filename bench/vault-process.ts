@@ -20,10 +20,15 @@ export interface VaultOptions {
   readonly args?: readonly string[];
   /** A directory that gets a profile of the processor time when the vault ends. */
   readonly profileDirectory?: string | undefined;
+  /** Gets what the vault logs, from `info` up, instead of the standard error. */
+  readonly onLog?: (event: LoggedEvent) => void;
 }
 
+/** A line of the log. */
+export type LoggedEvent = Readonly<Record<string, unknown>>;
+
 /** Starts a vault on a free port. Rejects where it ends before it serves. */
-export async function startVault({ storage, args = [], profileDirectory }: VaultOptions): Promise<VaultProcess> {
+export async function startVault({ storage, args = [], profileDirectory, onLog }: VaultOptions): Promise<VaultProcess> {
   const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
   const profile = profileDirectory === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", profileDirectory];
   const given = [
@@ -32,7 +37,7 @@ export async function startVault({ storage, args = [], profileDirectory }: Vault
     "serve",
     "--json",
     "--log-level",
-    "warn",
+    onLog === undefined ? "warn" : "info",
     "--port",
     "0",
     "--storage",
@@ -40,9 +45,12 @@ export async function startVault({ storage, args = [], profileDirectory }: Vault
     ...args,
   ];
   const startedAt = performance.now();
-  const child = spawn(process.execPath, given, { stdio: ["ignore", "pipe", "inherit"] });
-  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  const told = new Promise<string>((resolve) => createInterface(child.stdout).once("line", resolve));
+  const child = spawn(process.execPath, given, { stdio: ["ignore", "pipe", onLog === undefined ? "inherit" : "pipe"] });
+  if (onLog !== undefined) {
+    createInterface(child.stderr!).on("line", (line) => onLog(JSON.parse(line) as LoggedEvent));
+  }
+  const exited = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  const told = new Promise<string>((resolve) => createInterface(child.stdout!).once("line", resolve));
   const line = await Promise.race([told, exited]);
   if (line === undefined) throw new Error(`the vault on ${storage.slice(0, 40)} ended before it served`);
   const startMs = performance.now() - startedAt;

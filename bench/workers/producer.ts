@@ -10,6 +10,8 @@ import { callUnary, connect, passThrough } from "./connection.ts";
 export interface PublishArgs {
   readonly endpoint: string;
   readonly stream: string;
+  /** Over how many streams the producers are spread, called `STREAM-0` and so on; one where absent. */
+  readonly streams?: number;
   /** Records in a request, and the bytes of each. */
   readonly batch: number;
   readonly recordBytes: number;
@@ -57,21 +59,26 @@ export interface StreamsArgs {
 /** What a refused request waits before it is sent again. */
 const retryMs = 5;
 
+/** How many copies of its request a stream's producers send in turn, where there are several streams. */
+const copiesPerStreamMax = 4;
+
 /** How often a load with a rate looks whether more is due. */
 const paceMs = 2;
 
 serveCommands({ publish, publishStreams });
 
 async function publish(args: PublishArgs): Promise<PublishResult> {
-  const requests = copyRequest(encodePublishRequest(args.stream, args.batch, args.recordBytes));
+  const requests = encodeRequests(args);
   const clients = await Promise.all(Array.from({ length: args.connections }, () => connect(args.endpoint)));
   const load = new Load(args, requests);
   // The first request makes the stream, or opens it: that is not what is measured, where requests are not counted.
-  if (args.requests === undefined) await callUnary(clients[0]!, publishPath, requests[0]!);
+  if (args.requests === undefined) {
+    await Promise.all(requests.map((copies) => callUnary(clients[0]!, publishPath, copies[0]!)));
+  }
   load.start();
   const run = args.mode === "unary" ? runUnary : runPipelined;
   await Promise.all(
-    Array.from({ length: args.producers }, (_, i) => run(clients[i % clients.length]!, load, args.window)),
+    Array.from({ length: args.producers }, (_, i) => run(clients[i % clients.length]!, load, args.window, i)),
   );
   load.stop();
   for (const client of clients) client.close();
@@ -101,6 +108,14 @@ async function publishStreams(args: StreamsArgs): Promise<{ records: number; sec
   return { records: streams * batch, seconds };
 }
 
+/** The requests of each stream. */
+function encodeRequests({ stream, streams, batch, recordBytes }: PublishArgs): Buffer[][] {
+  if (streams === undefined) return [copyRequest(encodePublishRequest(stream, batch, recordBytes))];
+  return Array.from({ length: streams }, (_, i) =>
+    copyRequest(encodePublishRequest(`${stream}-${i}`, batch, recordBytes)).slice(0, copiesPerStreamMax),
+  );
+}
+
 /** What the producers share: whoever has room takes the next request. */
 class Load {
   startedAt = 0;
@@ -112,21 +127,35 @@ class Load {
   readonly marksSeconds: number[] = [];
   private begun = 0;
   private readonly args: PublishArgs;
-  private readonly copies: readonly Buffer[];
+  private readonly copies: readonly (readonly Buffer[])[];
   private readonly waiting = new Set<() => void>();
+  /** Where the load has a rate: how many requests the producer that is woken may begin, and whose turn is next. */
+  private granted = 0;
+  private turn = 0;
   private pacing: NodeJS.Timeout | undefined;
 
-  constructor(args: PublishArgs, copies: readonly Buffer[]) {
+  constructor(args: PublishArgs, copies: readonly (readonly Buffer[])[]) {
     this.args = args;
     this.copies = copies;
   }
 
   start(): void {
     this.startedAt = performance.now();
-    if (this.args.requestsPerSecond === undefined) return;
-    this.pacing = setInterval(() => {
-      for (const wake of this.waiting) wake();
-    }, paceMs);
+    const { requestsPerSecond } = this.args;
+    if (requestsPerSecond !== undefined) this.pacing = setInterval(() => this.handOut(requestsPerSecond), paceMs);
+  }
+
+  /** Gives what is due to the producers in turn, one request each. */
+  private handOut(requestsPerSecond: number): void {
+    const producers = [...this.waiting];
+    const due = ((performance.now() - this.startedAt) / 1000) * requestsPerSecond;
+    for (let full = 0; this.begun < due && full < producers.length && !this.over;) {
+      this.granted = 1;
+      producers[this.turn++ % producers.length]!();
+      full = this.granted === 0 ? 0 : full + 1;
+    }
+    this.granted = 0;
+    if (this.over) for (const wake of producers) wake();
   }
 
   stop(): void {
@@ -139,12 +168,15 @@ class Load {
     );
   }
 
-  /** The next request; undefined where none is due, or it is over. */
-  next(): Buffer | undefined {
-    const { requestsPerSecond } = this.args;
-    const due = requestsPerSecond && ((performance.now() - this.startedAt) / 1000) * requestsPerSecond;
-    if (this.over || (due !== undefined && this.begun >= due)) return undefined;
-    return this.copies[this.begun++ % this.copies.length];
+  /** The next request of a producer; undefined where none is due, or it is over. */
+  next(producer: number): Buffer | undefined {
+    if (this.over) return undefined;
+    if (this.args.requestsPerSecond !== undefined) {
+      if (this.granted === 0) return undefined;
+      this.granted = 0;
+    }
+    const copies = this.copies[producer % this.copies.length]!;
+    return copies[this.begun++ % copies.length];
   }
 
   /** Calls `wake` now and then while the load has a rate, until told not to. */
@@ -169,13 +201,13 @@ interface Sent {
   readonly request: Buffer;
 }
 
-function runPipelined(client: grpc.Client, load: Load, window: number): Promise<void> {
+function runPipelined(client: grpc.Client, load: Load, window: number, producer: number): Promise<void> {
   const call = client.makeBidiStreamRequest(publishStreamPath, passThrough, passThrough);
   const unanswered: Sent[] = [];
   let ended = false;
   function fill(): void {
     while (unanswered.length < window) {
-      const request = load.next();
+      const request = load.next(producer);
       if (request === undefined) break;
       unanswered.push({ at: performance.now(), request });
       call.write(request);
@@ -201,7 +233,7 @@ function runPipelined(client: grpc.Client, load: Load, window: number): Promise<
   }).finally(endPacing);
 }
 
-function runUnary(client: grpc.Client, load: Load, window: number): Promise<void> {
+function runUnary(client: grpc.Client, load: Load, window: number, producer: number): Promise<void> {
   let unanswered = 0;
   let endPacing = (): void => undefined;
   return new Promise<void>((resolve, reject) => {
@@ -220,7 +252,7 @@ function runUnary(client: grpc.Client, load: Load, window: number): Promise<void
     }
     function fill(): void {
       while (unanswered < window) {
-        const request = load.next();
+        const request = load.next(producer);
         if (request === undefined) break;
         unanswered++;
         send({ at: performance.now(), request });

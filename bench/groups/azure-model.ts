@@ -1,0 +1,148 @@
+/**
+ * Publish and replay on the model of Azure (src/blob/modelled-azure.ts): what a page blob and an account allow is known
+ * there, so that the limits are numbers. Each measurement starts a vault of its own, which tells at its end what storage
+ * was asked for.
+ */
+import type { BenchContext, Figures, Group } from "../measurement.ts";
+import { pickWanted } from "../measurement.ts";
+import { encodeReplayRequest } from "../requests.ts";
+import { startVault } from "../vault-process.ts";
+import type { LoggedEvent, VaultProcess } from "../vault-process.ts";
+import { startWorker } from "../worker-process.ts";
+import type { WorkerProcess } from "../worker-process.ts";
+import type { PublishLoad } from "./publish.ts";
+import { batchLoad, publish } from "./publish.ts";
+import { replay } from "./replay.ts";
+
+/** How much longer than on files is measured, and for how long, by that measure, loaded before: buckets start full. */
+const secondsFactor = 3;
+const warmUpFactor = 1;
+
+/** One segment for all, so that it is one page blob's limit that counts. */
+const oneSegment = ["--segment-bytes", "4GiB"];
+
+const sixteenStreams: PublishLoad = { ...batchLoad, streams: 16 };
+
+/** 10,000 events of 300 bytes a second, ten in a request, over so many streams. */
+function eventLoad(streams: number): PublishLoad {
+  const events = { batch: 10, recordBytes: 300, mode: "pipelined" } as const;
+  return { ...events, streams, producers: Math.max(streams, 10), connections: 4, window: 64, requestsPerSecond: 1000 };
+}
+
+const streamCounts = [1, 10, 100, 1000] as const;
+
+/** One stream and sixteen, as fast as they are stored. */
+export const azureModelGroup: Group = {
+  name: "azure_model",
+  measurements: ["publish_azure_model", "swallow_16", "publish_memory_16", "publish_azure_model_16"],
+  async prepare(context) {
+    const { stack, settings } = context;
+    const producer = stack.use(startWorker("producer"));
+    const bare = stack.use(startWorker("limit-server"));
+    const bareEndpoint = await bare.call<string>("listen");
+    const seconds = settings.seconds * secondsFactor;
+    return pickWanted(context, [
+      { name: "publish_azure_model", run: () => publishOnModel(context, producer, batchLoad, seconds, oneSegment) },
+      {
+        name: "swallow_16",
+        run: () => publish(producer, bare.pid, bareEndpoint, "swallowed", settings.seconds, sixteenStreams),
+      },
+      { name: "publish_memory_16", run: () => publishInMemory(context, producer, sixteenStreams, seconds) },
+      { name: "publish_azure_model_16", run: () => publishOnModel(context, producer, sixteenStreams, seconds) },
+    ]);
+  },
+};
+
+/** Replay from one page blob, and the loads of docs/capacity.md. */
+export const capacityGroup: Group = {
+  name: "capacity",
+  fullOnly: true,
+  measurements: ["replay_azure_model", ...streamCounts.map((count) => `events_over_${count}_streams`)],
+  async prepare(context) {
+    const { stack, settings } = context;
+    const producer = stack.use(startWorker("producer"));
+    const consumer = stack.use(startWorker("consumer"));
+    const seconds = settings.seconds * secondsFactor * 2;
+    return pickWanted(context, [
+      { name: "replay_azure_model", run: () => replayOnModel(context, producer, consumer) },
+      ...streamCounts.map((count) => ({
+        name: `events_over_${count}_streams`,
+        run: () => publishOnModel(context, producer, eventLoad(count), seconds),
+      })),
+    ]);
+  },
+};
+
+interface ModelledVault {
+  readonly vault: VaultProcess;
+  /** Ends the vault; resolves to what its storage was asked for. */
+  stop(): Promise<ModelCounts>;
+}
+
+interface ModelCounts {
+  readonly requests: number;
+  readonly throttled: number;
+}
+
+async function startOnModel({ stack }: BenchContext, args: readonly string[]): Promise<ModelledVault> {
+  const events: LoggedEvent[] = [];
+  const startedAt = performance.now();
+  const vault = stack.use(await startVault({ storage: "memory:azure", args, onLog: (event) => events.push(event) }));
+  return {
+    vault,
+    async stop() {
+      const seconds = (performance.now() - startedAt) / 1000;
+      await vault.stop();
+      const told = events.find(({ event }) => event === "modelled storage was asked for");
+      if (told === undefined) throw new Error("the vault did not tell what its storage was asked for");
+      const { requests, throttled } = told as unknown as ModelCounts;
+      if (requests < seconds) throw new Error(`storage was asked for ${requests} times only`);
+      return { requests, throttled };
+    },
+  };
+}
+
+async function publishOnModel(
+  context: BenchContext,
+  producer: WorkerProcess,
+  load: PublishLoad,
+  seconds: number,
+  args: readonly string[] = [],
+): Promise<Figures> {
+  const { vault, stop } = await startOnModel(context, args);
+  const warmUpSeconds = context.settings.seconds * warmUpFactor;
+  const startedAt = performance.now();
+  await publish(producer, vault.pid, vault.endpoint, "s", warmUpSeconds, load);
+  const figures = await publish(producer, vault.pid, vault.endpoint, "s", seconds, load);
+  const loadedSeconds = (performance.now() - startedAt) / 1000;
+  const { requests, throttled } = await stop();
+  return { ...figures, throttledShare: throttled / requests, storageRequestsPerSecond: requests / loadedSeconds };
+}
+
+/** The same where storage costs nothing. */
+async function publishInMemory(
+  context: BenchContext,
+  producer: WorkerProcess,
+  load: PublishLoad,
+  seconds: number,
+): Promise<Figures> {
+  const { endpoint, pid, stop } = context.stack.use(await startVault({ storage: "memory:" }));
+  await publish(producer, pid, endpoint, "s", context.settings.seconds * warmUpFactor, load);
+  const figures = await publish(producer, pid, endpoint, "s", seconds, load);
+  await stop();
+  return figures;
+}
+
+async function replayOnModel(
+  context: BenchContext,
+  producer: WorkerProcess,
+  consumer: WorkerProcess,
+): Promise<Figures> {
+  const caches = ["--tail-cache-bytes", "1MiB", "--read-cache-bytes", "4MiB"];
+  const { vault, stop } = await startOnModel(context, [...oneSegment, ...caches]);
+  const { endpoint, pid } = vault;
+  await publish(producer, pid, endpoint, "s", context.settings.seconds * secondsFactor, batchLoad);
+  const figures = await replay(consumer, pid, { endpoint, request: encodeReplayRequest("s", 0n), calls: 1 });
+  const { requests, throttled } = await stop();
+  return { ...figures, throttledShare: throttled / requests };
+}
