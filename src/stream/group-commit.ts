@@ -231,6 +231,8 @@ export class GroupCommit {
       const append = () => log.append(commit);
       await this.persist(["overloaded", "unavailable"], () => this.engine.telemetry.within(told.span, append));
     } catch (error) {
+      const { telemetry, log: events } = this.engine;
+      telemetry.within(told.span, () => events.warn("commit failed", { stream: this.target.name, error }));
       told.fail(error);
       throw error;
     }
@@ -247,7 +249,9 @@ export class GroupCommit {
   /** Decides what became of a group whose write failed. */
   private async recover(log: StreamLog, group: Group, cause: unknown): Promise<void> {
     const taken = group.members.map((member) => member.pending);
-    this.engine.log.warn("commit failed", { stream: this.target.name, error: cause });
+    if (group.commit === undefined) {
+      this.engine.log.warn("refusal not confirmed", { stream: this.target.name, error: cause });
+    }
     if (isKind(cause, "fenced")) {
       // Not sent. If this node leads on, under another epoch, it can be.
       this.queue.unshift(...taken);

@@ -48,6 +48,7 @@ export async function loadTelemetry(options: LoadOptions): Promise<LoadedTelemet
   const scraper = scraped ? createPrometheusExporter() : undefined;
   const readers = asked.metrics ? await createMetricReaders(environment) : [];
   describeResource(process.env, version);
+  listenToSdk(log, process.env);
   const sdk = new NodeSDK({
     metricReaders: scraper === undefined ? readers : [...readers, scraper],
     ...(asked.traces ? {} : { spanProcessors: [] }),
@@ -55,7 +56,6 @@ export async function loadTelemetry(options: LoadOptions): Promise<LoadedTelemet
     // Nothing but the vault itself is traced, and it passes contexts on by itself.
     textMapPropagator: null,
   });
-  listenToSdk(log);
   sdk.start();
   const metered = asked.metrics || scraped;
   const telemetry = createTelemetry({
@@ -100,10 +100,16 @@ function describeResource(environment: NodeJS.ProcessEnv, version: string): void
 
 const safeDetectors = ["env", "host", "os", "serviceinstance"];
 
-/** What the SDK has to say goes to the vault's log: on the console it would mix with what others read there. */
-function listenToSdk(log: Log): void {
+/**
+ * What the SDK has to say goes to the vault's log: on the console it would mix with what others read there. Where
+ * OTEL_LOG_LEVEL is set the SDK would write to the console all the same, so that it is taken away.
+ */
+function listenToSdk(log: Log, environment: NodeJS.ProcessEnv): void {
   const tell = (level: "debug" | "warn" | "error") => (message: string) => log[level]("telemetry", { message });
   const quiet = tell("debug");
   const logger = { error: tell("error"), warn: tell("warn"), info: quiet, debug: quiet, verbose: quiet };
-  diag.setLogger(logger, { logLevel: DiagLogLevel.INFO, suppressOverrideMessage: true });
+  const level = (environment["OTEL_LOG_LEVEL"] ?? "").trim().toUpperCase();
+  const logLevel = DiagLogLevel[level as keyof typeof DiagLogLevel] ?? DiagLogLevel.INFO;
+  delete environment["OTEL_LOG_LEVEL"];
+  diag.setLogger(logger, { logLevel, suppressOverrideMessage: true });
 }

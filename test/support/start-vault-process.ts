@@ -10,7 +10,7 @@ export interface VaultProcess {
   /** `host:port` of its HTTP port; undefined where it was not asked for one. */
   readonly http: string | undefined;
   readonly child: ChildProcess;
-  /** What it logged last. */
+  /** What it logged: the last million characters. */
   log(): string;
   /** Sends a signal; resolves to the exit code, or the signal's name where that ended it, once the process is gone. */
   kill(signal: NodeJS.Signals): Promise<number | string | null>;
@@ -38,7 +38,7 @@ export async function startVaultProcess(
     await exited;
   });
   let errors = "";
-  child.stderr.on("data", (text: Buffer) => (errors = (errors + text.toString()).slice(-10_000)));
+  child.stderr.on("data", (text: Buffer) => (errors = (errors + text.toString()).slice(-1_000_000)));
   const line = await Promise.race([
     new Promise<string>((resolve) => createInterface(child.stdout).once("line", resolve)),
     exited.then((code) => Promise.reject(new Error(`the vault ended with ${code}: ${errors}`))),
