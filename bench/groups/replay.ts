@@ -139,7 +139,7 @@ async function prepareStoredVault(context: BenchContext, load: ReplayLoad): Prom
   const storage = `file:${directory}`;
   context.say("storing what is to be replayed");
   const first = stack.use(await startVault({ storage }));
-  await store(load, first.endpoint, "stored", settings.storedBytes);
+  const records = await store(load, first.endpoint, "stored", settings.storedBytes);
   await store(load, first.endpoint, "warm-up", Math.min(warmUpBytes, settings.storedBytes));
   await first.stop();
   const running: { vault: VaultProcess | undefined } = { vault: undefined };
@@ -157,7 +157,9 @@ async function prepareStoredVault(context: BenchContext, load: ReplayLoad): Prom
   }
   const read = (vault: VaultProcess, reading: Reading) => {
     const { endpoint, pid } = vault;
-    return replay(consumer, pid, { endpoint, request: encodeReplayRequest("stored", 0n), calls: 1, ...reading });
+    // Several at once read as many bytes in all as one does: the end of the stream.
+    const from = BigInt(records - Math.floor(records / (reading.consumers ?? 1)));
+    return replay(consumer, pid, { endpoint, request: encodeReplayRequest("stored", from), calls: 1, ...reading });
   };
   return {
     async record(file) {
