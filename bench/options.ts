@@ -37,7 +37,7 @@ Commands:
 
 Options:
   --only NAMES       groups, measurements or bars, separated by commas: publish_file brings its limits
-  --full             everything: also all sizes, batches and producers, and a long stream
+  --full             also all sizes, batches and producers, more replays, many streams, and a long one
   --records N        how many records the long stream has (100000000, for which the disk needs 29 GB free)
   --rounds N         how often everything is measured, in turn (5)
   --seconds N        how long each measurement publishes (1)

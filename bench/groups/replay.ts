@@ -60,6 +60,7 @@ export const replayGroup: Group = {
 /** Decoded, by several at once, and while others publish. */
 export const replayMoreGroup: Group = {
   name: "replay_more",
+  fullOnly: true,
   measurements: [
     "blast_decoded",
     "replay_file_warm_decoded",
