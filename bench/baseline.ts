@@ -16,18 +16,20 @@ export async function readBaseline(file: string): Promise<Baseline | undefined> 
   }
 }
 
-/** Stores a report, in place of what its measurements had there; those that it does not have stay. */
-export async function saveBaseline(file: string, report: BenchReport): Promise<void> {
+/** Stores a report, in place of what its measurements had there; those that it does not have stay. Gives the whole. */
+export async function saveBaseline(file: string, report: BenchReport): Promise<Baseline> {
   const before = await readBaseline(file);
   const { settings, machine, date, command } = report;
   const baseline: Baseline = {
     ratios: { ...before?.ratios, ...report.ratios },
     limits: { ...before?.limits, ...report.limits },
     figures: { ...before?.figures, ...report.figures },
+    series: { ...before?.series, ...report.series },
     settings,
     machine,
     date,
     command,
   };
   await writeFile(file, `${JSON.stringify(baseline, undefined, 2)}\n`);
+  return baseline;
 }

@@ -15,7 +15,7 @@ import { alignColumns } from "./table.ts";
 const runShareMin = 0.08;
 
 /** What a report is compared with: an earlier one, without its remarks. */
-export type Baseline = Pick<BenchReport, "ratios" | "limits" | "figures" | "settings" | "machine" | "date" | "command">;
+export type Baseline = Omit<BenchReport, "notes">;
 
 /** A figure that got better or worse by more than the noise. */
 export interface Change {

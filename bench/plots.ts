@@ -7,12 +7,15 @@ import { type BarGroup, type BarRow, drawBarChart } from "./plot/bar-chart.ts";
 import { drawLineChart, type Series } from "./plot/line-chart.ts";
 import type { BenchReport } from "./report.ts";
 
+/** What pictures show of a report. */
+export type Plotted = Pick<BenchReport, "limits" | "figures" | "series">;
+
 const vaultColor = "#1f77b4";
 const limitColor = "#b0b0b0";
 const palette = ["#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd"] as const;
 
 /** Draws everything that the report has figures for, as SVG files in `directory`. Gives their names. */
-export async function writePlots(report: BenchReport, directory: string): Promise<string[]> {
+export async function writePlots(report: Plotted, directory: string): Promise<string[]> {
   await mkdir(directory, { recursive: true });
   const plots = drawPlots(report);
   await Promise.all([...plots].map(([name, svg]) => writeFile(path.join(directory, name), svg)));
@@ -20,7 +23,7 @@ export async function writePlots(report: BenchReport, directory: string): Promis
 }
 
 /** The pictures by the names of their files. */
-export function drawPlots(report: BenchReport): Map<string, string> {
+export function drawPlots(report: Plotted): Map<string, string> {
   const drawn: Record<string, string | undefined> = {
     "bars.svg": drawBars(report),
     "throughput.svg": drawThroughput(report),
@@ -32,7 +35,7 @@ export function drawPlots(report: BenchReport): Map<string, string> {
   return new Map(Object.entries(drawn).flatMap(([name, svg]) => (svg === undefined ? [] : [[name, svg] as const])));
 }
 
-function drawBars({ limits }: BenchReport): string | undefined {
+function drawBars({ limits }: Plotted): string | undefined {
   const groups = Object.entries(limits).map(([label, { ratio, target, atLeast }]): BarGroup => {
     const { median: value, q1, q3 } = ratio;
     const mark = { value: target, label: `${atLeast ? "≥" : "≤"} ${target}` };
@@ -42,7 +45,7 @@ function drawBars({ limits }: BenchReport): string | undefined {
   return drawBarChart("Bars: the vault's figure divided by its limit's (red: the target)", "ratio", groups);
 }
 
-function drawThroughput({ figures }: BenchReport): string | undefined {
+function drawThroughput({ figures }: Plotted): string | undefined {
   const row = (name: string, color: string): BarRow[] => {
     const spread = figures[name]?.mbPerSecond;
     return spread === undefined ? [] : [{ label: name, value: spread.median, q1: spread.q1, q3: spread.q3, color }];
@@ -59,7 +62,7 @@ function drawThroughput({ figures }: BenchReport): string | undefined {
 
 const percentiles = ["p50Ms", "p90Ms", "p99Ms", "p999Ms"] as const satisfies FigureName[];
 
-function drawTail({ figures }: BenchReport): string | undefined {
+function drawTail({ figures }: Plotted): string | undefined {
   const series = [1000, 50_000].flatMap((rate, index): Series[] => {
     const color = palette[index]!;
     const of = (name: string) =>
@@ -75,7 +78,7 @@ function drawTail({ figures }: BenchReport): string | undefined {
   return drawLineChart("From scheduled to delivered at the tail", x, { label: "ms", log: true }, series);
 }
 
-function drawFanOut({ figures }: BenchReport): string | undefined {
+function drawFanOut({ figures }: Plotted): string | undefined {
   const of = (prefix: string) =>
     [1, 100, 10_000]
       .map((count) => [count, figures[`${prefix}_${count}`]?.reachedAllMs?.median ?? 0] as const)
@@ -89,7 +92,7 @@ function drawFanOut({ figures }: BenchReport): string | undefined {
   return drawLineChart("Until a record has reached all", x, { label: "ms", log: true }, series);
 }
 
-function drawGrid({ figures }: BenchReport): string | undefined {
+function drawGrid({ figures }: Plotted): string | undefined {
   const points = Object.entries(figures).flatMap(([name, { mbPerSecond }]) => {
     const [, server, size, batch] = /^(grid|grid_swallow)_(\d+)b_x(\d+)_p16_pipelined$/.exec(name) ?? [];
     if (server === undefined || mbPerSecond === undefined) return [];
@@ -112,7 +115,7 @@ function drawGrid({ figures }: BenchReport): string | undefined {
   return drawLineChart("Publish, 16 pipelined producers", x, { label: "MB/s", log: true }, series);
 }
 
-function drawScale({ series }: BenchReport): string | undefined {
+function drawScale({ series }: Plotted): string | undefined {
   const lines = Object.entries(series).map(([label, points], index): Series => {
     return { label, color: palette[index % palette.length]!, points };
   });
