@@ -211,6 +211,18 @@ export const settings = {
   openFilesMax: count(256, 8, 100_000, "How many files the file storage keeps open."),
   subscriptionsMax: count(20_000, 1, 1_000_000, "How many subscriptions a node serves."),
   callsMax: count(25_000, 1, 2_000_000, "How many calls of all kinds a node serves at a time."),
+  unsentBytesMax: bytes(
+    64 * MiB,
+    MiB,
+    64 * GiB,
+    "What may wait for clients to take it, of the responses of all calls together; beyond it subscriptions are held back.",
+  ),
+  stalledMs: milliseconds(
+    10 * second,
+    100,
+    hour,
+    "How long a client may take nothing while others are held back for it; then its call ends.",
+  ),
   callsPerConnectionMax: count(
     10_000,
     1,

@@ -3,28 +3,29 @@
  *
  * What holds for every call:
  * - It ends with exactly one status, whatever its handler does: return, throw, reject, or be cut off.
- * - Requests of a duplex call are read one ahead, no more. Responses are pulled from the handler only while fewer than
- *   `unsentBytesMax` bytes of the call wait for the transport. So a call holds at most that and one message.
+ * - Requests of a duplex call are read one ahead, no more. Responses are pulled from the handler only while the call,
+ *   and all calls together, have room for them: see `response-room.ts`.
  * - `signal` is aborted when the client is gone, by whatever way, and for streaming calls when the server drains.
  * - Nothing is concluded from the end of a client's requests but that no more come.
  */
 import type { EventEmitter } from "node:events";
+import { constants } from "node:http2";
+import type { ServerHttp2Stream } from "node:http2";
 import { createSecureContext } from "node:tls";
 import * as grpc from "@grpc/grpc-js";
 import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { CallContext, Handler, HandlerTable, WireBytes } from "./handlers.ts";
+import type { Outlet, ResponseLimits } from "./response-room.ts";
+import { UnsentBudget } from "./response-room.ts";
 import { statusDetailsKey, toStatus } from "./status.ts";
 
 /** The most bytes of one request message. Larger ones are answered RESOURCE_EXHAUSTED by grpc-js. */
 export const receiveBytesMax = 8 * 1024 * 1024;
 
-/** How many bytes of a call's responses may wait for the transport before the handler is asked for more. */
-export const unsentBytesMax = 256 * 1024;
-
 /** What a server can be told. */
-export interface GrpcServerSettings {
+export interface GrpcServerSettings extends ResponseLimits {
   /** The most calls at a time on one connection; clients hold back what is above it. */
   readonly callsPerConnectionMax: number;
   /** The most calls at a time on all connections; what is above it is refused with RESOURCE_EXHAUSTED. */
@@ -45,6 +46,8 @@ export interface GrpcServerSettings {
 export const grpcServerDefaults: GrpcServerSettings = {
   callsPerConnectionMax: 10_000,
   callsMax: 20_000,
+  unsentBytesMax: 64 * 1024 * 1024,
+  stalledMs: 10_000,
   keepaliveMs: 20_000,
   keepaliveTimeoutMs: 10_000,
 };
@@ -82,6 +85,7 @@ interface ServerState {
   readonly clock: Clock;
   readonly log: Log;
   readonly callsMax: number;
+  readonly unsent: UnsentBudget;
   /** Streaming calls, own and the libraries'. */
   readonly streaming: Set<ActiveCall>;
   /** Own calls of every kind. */
@@ -98,7 +102,8 @@ type DuplexCall = grpc.ServerDuplexStream<Buffer, Buffer>;
 export function createGrpcServer(settings: GrpcServerSettings, clock: Clock, log: Log): GrpcServer {
   const server = new grpc.Server(toChannelOptions(settings));
   const { callsMax } = settings;
-  const state: ServerState = { clock, log, callsMax, streaming: new Set(), calls: 0, draining: undefined };
+  const unsent = new UnsentBudget(clock, settings);
+  const state: ServerState = { clock, log, callsMax, unsent, streaming: new Set(), calls: 0, draining: undefined };
   return {
     addHandlers(handlers) {
       for (const [path, handler] of Object.entries(handlers)) addHandler(server, path, handler, state);
@@ -235,7 +240,7 @@ async function runStreaming(
   respond: (context: CallContext) => AsyncIterable<WireBytes>,
 ): Promise<void> {
   const gone = abortWhenGone(call);
-  const room = createRoom(call, gone.signal);
+  const room = state.unsent.createRoom(createOutlet(state, path, call), gone.signal);
   const active: ActiveCall = { endForDrain: (reason) => gone.abort(reason) };
   state.streaming.add(active);
   state.calls++;
@@ -250,7 +255,9 @@ async function runStreaming(
     // Sends the status behind all responses; `destroy` would send none. [grpc-js: ServerWritableStreamImpl]
     call.emit("error", toServiceError(state, path, error, call.cancelled));
   } finally {
-    call.removeAllListeners("cancelled");
+    call.removeAllListeners("cancelled"); // It also comes after a normal end, when all is sent.
+    if (call.cancelled) room.forget();
+    else call.once("cancelled", () => room.forget());
     state.streaming.delete(active);
     state.calls--;
   }
@@ -272,22 +279,16 @@ function checkRoom(state: ServerState): void {
   }
 }
 
-/** Sends responses, holding back while too many bytes wait, but not any more once the signal is aborted. */
-function createRoom(call: WritableCall, signal: AbortSignal): { send(response: WireBytes): Promise<void> | undefined } {
-  let unsentBytes = 0;
-  let wake: (() => void) | undefined;
-  // After a cancel no write may ever be called back; and a drain does not wait for a client that stands still.
-  const onAbort = () => wake?.();
-  signal.addEventListener("abort", onAbort, { once: true });
+/** How the responses of a call get out. */
+function createOutlet(state: ServerState, path: string, call: WritableCall): Outlet {
   return {
-    send(response) {
-      unsentBytes += response.byteLength;
-      call.write(response as Buffer, () => {
-        unsentBytes -= response.byteLength;
-        if (unsentBytes < unsentBytesMax) wake?.();
-      });
-      if (unsentBytes < unsentBytesMax || signal.aborted) return undefined;
-      return new Promise((resolve) => (wake = resolve));
+    write: (response, onSent) => call.write(response as Buffer, onSent),
+    // A status would wait behind what the client does not take. grpc-js has no way to drop that, so its HTTP/2 stream is
+    // closed, with the code that clients take for RESOURCE_EXHAUSTED. [grpc-js 1.14] A test sees to it that this works.
+    cutOff() {
+      state.log.warn("a client took nothing while others waited: its call is ended", { path, peer: call.getPeer() });
+      const { stream } = (call as unknown as { call: { stream: ServerHttp2Stream } }).call;
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     },
   };
 }

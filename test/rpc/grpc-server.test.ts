@@ -5,7 +5,8 @@ import type { ServiceError } from "@grpc/grpc-js";
 import test from "ava";
 import type { ExecutionContext } from "ava";
 import { VaultError } from "../../src/errors.ts";
-import { receiveBytesMax, unsentBytesMax } from "../../src/rpc/grpc-server.ts";
+import { receiveBytesMax } from "../../src/rpc/grpc-server.ts";
+import { callUnsentBytesMax } from "../../src/rpc/response-room.ts";
 import type { CallContext, HandlerTable, WireBytes } from "../../src/rpc/handlers.ts";
 import { createRawClient, createRpcServer, createStalledCall, readAll } from "../support/create-rpc-server.ts";
 import { waitUntil, waitUntilStill } from "../support/wait-until.ts";
@@ -156,7 +157,7 @@ test("server stream - all responses come before the status of a handler that fai
   const { address } = await createRpcServer(
     t,
     serverStream(async function* () {
-      for (let i = 0; i < 100; i++) yield Buffer.alloc(unsentBytesMax / 8, i);
+      for (let i = 0; i < 100; i++) yield Buffer.alloc(callUnsentBytesMax / 8, i);
       throw new VaultError("corrupt", "damaged");
     }),
   );
@@ -180,7 +181,7 @@ test("server stream - a client that does not read stops the handler, and reading
   const call = createStalledCall(t, address, path, request);
   const still = await waitUntilStill(() => produced, 1, "the handler");
   // A window of 64 KiB is with the client, one message with HTTP/2, the rest within our limit.
-  const bound = 2 + Math.ceil(unsentBytesMax / (64 * 1024)) + 1;
+  const bound = 2 + Math.ceil(callUnsentBytesMax / (64 * 1024)) + 1;
   t.true(still <= bound, `${still} responses were made for a client that reads none`);
   let bytes = 0;
   call.on("data", (chunk: Buffer) => (bytes += chunk.length));
@@ -199,7 +200,7 @@ for (const [title, leave] of [
       t,
       serverStream(async function* () {
         try {
-          for (; ; produced++) yield Buffer.alloc(unsentBytesMax / 2);
+          for (; ; produced++) yield Buffer.alloc(callUnsentBytesMax / 2);
         } finally {
           ended = true;
         }
