@@ -30,6 +30,9 @@ export const bars: readonly Bar[] = [
   { name: "tail_p99", figure: "p99Ms", measured: "tail_1000", limits: ["raw_tail_1000"], target: 2 },
   { name: "fanout_10k", figure: "reachedAllMs", measured: "fanout_10000", limits: ["bare_fanout_10000"], target: 2 },
   most("fanout_10k_memory", "fanout_10000", "kbPerSubscription", 25),
+  telemetryCost("publish", "cpuSecondsPerMillion"),
+  telemetryCost("single", "cpuSecondsPerMillion"),
+  telemetryCost("replay", "cpuSecondsPerGb"),
   rate("publish_azurite", ["raw_put_page_azurite"], 0.9),
   rate("replay_azurite", ["raw_reads_azurite"], 0.9),
   { ...rate("scale_last_tenth_in", ["scale_load_first_tenth"], 0.9), measured: "scale_load_last_tenth" },
@@ -45,6 +48,12 @@ export const bars: readonly Bar[] = [
 
 function rate(name: string, limits: readonly string[], target: number, figure: FigureName = "mbPerSecond"): Bar {
   return { name, figure, measured: name, limits, target };
+}
+
+/** What telemetry may cost: 5 % of the processor time. */
+function telemetryCost(load: string, figure: FigureName): Bar {
+  const [measured, limit] = [`telemetry_on_${load}`, `telemetry_off_${load}`];
+  return { name: `telemetry_${load}`, figure, measured, limits: [limit], target: 1.05 };
 }
 
 /** A figure that is to be at most so much: the ratio is to that. */

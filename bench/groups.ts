@@ -7,6 +7,7 @@ import { replayGroup, replayMoreGroup } from "./groups/replay.ts";
 import { scaleGroup } from "./groups/scale.ts";
 import { streamsGroup } from "./groups/streams.ts";
 import { tailGroup } from "./groups/tail.ts";
+import { telemetryGroup } from "./groups/telemetry.ts";
 import type { Group } from "./measurement.ts";
 
 /** Every group, in the order in which they are measured. */
@@ -22,4 +23,5 @@ export const groups: readonly Group[] = [
   gridGroup,
   streamsGroup,
   scaleGroup,
+  telemetryGroup,
 ];

@@ -16,10 +16,16 @@ export const subscribePath = `/${VaultService.typeName}/Subscribe`;
 const copiedBytesMax = 16 * 1024 * 1024;
 const copiesMax = 64;
 
-/** Encodes a publish request of `records` records with values of `recordBytes` random bytes. */
-export function encodePublishRequest(stream: string, records: number, recordBytes: number): Buffer {
+/**
+ * Encodes a publish request of `records` records with values of `recordBytes` random bytes. `traced`: each carries a
+ * trace of its own, of which one in a hundred is sampled.
+ */
+export function encodePublishRequest(stream: string, records: number, recordBytes: number, traced = false): Buffer {
   const random = createRandom();
-  const values = Array.from({ length: records }, () => ({ value: fillRandom(Buffer.alloc(recordBytes), random) }));
+  const values = Array.from({ length: records }, (_, i) => ({
+    value: fillRandom(Buffer.alloc(recordBytes), random),
+    headers: traced ? [{ name: "traceparent", value: encodeTraceParent(i) }] : [],
+  }));
   return toBuffer(toBinary(PublishRequestSchema, create(PublishRequestSchema, { stream, records: values })));
 }
 
@@ -67,6 +73,11 @@ export function encodeSeekRequest(stream: string, to: { offset: bigint } | { tim
       ? ({ case: "offset", value: to.offset } as const)
       : ({ case: "timestamp", value: timestampFromMs(to.timeMs) } as const);
   return encodeSubscribe(stream, { start, end: { case: "maxRecords", value: 1n } });
+}
+
+function encodeTraceParent(i: number): Buffer {
+  const traceId = (i + 1).toString(16).padStart(32, "0");
+  return Buffer.from(`00-${traceId}-${"b".repeat(16)}-${i % 100 === 99 ? "01" : "00"}`);
 }
 
 function toBuffer(bytes: Uint8Array): Buffer {

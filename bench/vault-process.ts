@@ -18,6 +18,8 @@ export interface VaultOptions {
   readonly storage: string;
   /** More arguments of `message-vault serve`. */
   readonly args?: readonly string[];
+  /** Variables beside those that are there. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** A directory that gets a profile of the processor time when the vault ends. */
   readonly profileDirectory?: string | undefined;
   /** Gets what the vault logs, from `info` up, instead of the standard error. */
@@ -28,7 +30,13 @@ export interface VaultOptions {
 export type LoggedEvent = Readonly<Record<string, unknown>>;
 
 /** Starts a vault on a free port. Rejects where it ends before it serves. */
-export async function startVault({ storage, args = [], profileDirectory, onLog }: VaultOptions): Promise<VaultProcess> {
+export async function startVault({
+  storage,
+  args = [],
+  environment = {},
+  profileDirectory,
+  onLog,
+}: VaultOptions): Promise<VaultProcess> {
   const cli = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
   const profile = profileDirectory === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", profileDirectory];
   const given = [
@@ -45,7 +53,10 @@ export async function startVault({ storage, args = [], profileDirectory, onLog }
     ...args,
   ];
   const startedAt = performance.now();
-  const child = spawn(process.execPath, given, { stdio: ["ignore", "pipe", onLog === undefined ? "inherit" : "pipe"] });
+  const child = spawn(process.execPath, given, {
+    stdio: ["ignore", "pipe", onLog === undefined ? "inherit" : "pipe"],
+    env: { ...process.env, ...environment },
+  });
   if (onLog !== undefined) {
     createInterface(child.stderr!).on("line", (line) => onLog(JSON.parse(line) as LoggedEvent));
   }

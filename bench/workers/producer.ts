@@ -17,6 +17,8 @@ export interface PublishArgs {
   readonly recordBytes: number;
   /** `pipelined`: each producer has a PublishStream call; `unary`: each sends Publish. */
   readonly mode: "pipelined" | "unary";
+  /** Whether each record carries a trace of its own, of which one in a hundred is sampled. */
+  readonly traced?: boolean;
   readonly producers: number;
   /** Over how many connections they are spread. */
   readonly connections: number;
@@ -109,8 +111,8 @@ async function publishStreams(args: StreamsArgs): Promise<{ records: number; sec
 }
 
 /** The requests of each stream. */
-function encodeRequests({ stream, streams, batch, recordBytes }: PublishArgs): Buffer[][] {
-  if (streams === undefined) return [copyRequest(encodePublishRequest(stream, batch, recordBytes))];
+function encodeRequests({ stream, streams, batch, recordBytes, traced }: PublishArgs): Buffer[][] {
+  if (streams === undefined) return [copyRequest(encodePublishRequest(stream, batch, recordBytes, traced))];
   return Array.from({ length: streams }, (_, i) =>
     copyRequest(encodePublishRequest(`${stream}-${i}`, batch, recordBytes)).slice(0, copiesPerStreamMax),
   );

@@ -184,7 +184,9 @@ function startCallSpan(
   parent: TraceContext | null | undefined,
 ): Span | undefined {
   const method = path.slice(1);
-  return telemetry.startSpan(name, { subject: method, parent, attributes: attributesOf(method) });
+  const span = telemetry.startSpan(name, { subject: method, parent });
+  span?.set(attributesOf(method));
+  return span;
 }
 
 function attributesOf(method: string) {

@@ -1,22 +1,21 @@
-/** Finding the traces that records belong to, in their `traceparent` headers, without decoding the records. */
+/**
+ * Finding the traces that records belong to, in their `traceparent` headers.
+ *
+ * Nearly all records are not sampled. So their bytes are walked with plain numbers, whether one is sampled is looked at
+ * before anything is made of it, and what does not look as encoders write it is passed over.
+ */
 import { readTraceContext, type TraceContext } from "../trace-context.ts";
 import type { RecordBatch } from "./batch.ts";
-import { MalformedError, WireCursor } from "./wire.ts";
 
-/** At the head of a batch so many records are looked at. */
-export const tracedRecordsMax = 256;
+/** At the head of a request or a response so many records are looked at: to look at all would cost more than to send them. */
+export const tracedRecordsMax = 32;
 
-/** Of a batch so many contexts are told. */
-export const tracesMax = 32;
-
-/** The contexts of a publish's records that are sampled: at most `tracesMax`, from the first `tracedRecordsMax`. */
+/** The contexts of a publish's records that are sampled, of its first `tracedRecordsMax`. */
 export function findBatchTraces({ source, bounds }: RecordBatch): TraceContext[] {
   const found: TraceContext[] = [];
   const end = Math.min(bounds.length, 2 * tracedRecordsMax);
-  const cursor = new WireCursor(source);
-  for (let i = 0; i < end && found.length < tracesMax; i += 2) {
-    const trace = readTrace(cursor, bounds[i]!, bounds[i + 1]!);
-    if (trace?.sampled === true) found.push(trace);
+  for (let i = 0; i < end; i += 2) {
+    addTrace(source, bounds[i]!, bounds[i + 1]!, found);
   }
   return found;
 }
@@ -26,70 +25,105 @@ export function findStoredTraces(payload: readonly Uint8Array[]): TraceContext[]
   const found: TraceContext[] = [];
   let seen = 0;
   for (const piece of payload) {
-    const cursor = new WireCursor(piece);
-    while (cursor.position < piece.length) {
-      if (seen++ >= tracedRecordsMax || found.length >= tracesMax) return found;
-      cursor.end = piece.length;
-      cursor.position++;
-      const start = cursor.position + lengthBytes(cursor);
-      const trace = readTrace(cursor, start, cursor.position);
-      if (trace?.sampled === true) found.push(trace);
+    let at = 0;
+    while (at < piece.length && seen++ < tracedRecordsMax) {
+      const start = at + 1 + varintLength(piece, at + 1);
+      at = start + varintAt(piece, at + 1);
+      addTrace(piece, start, at, found);
     }
   }
   return found;
 }
 
-/** Passes over a length and what it measures, and tells how many bytes the length itself takes. */
-function lengthBytes(cursor: WireCursor): number {
-  const start = cursor.position;
-  const length = cursor.readLength();
-  const bytes = cursor.position - start;
-  cursor.position += length;
-  return bytes;
+/** Adds the context of the record whose body is at [start, end), if it is sampled. The first of two headers counts. */
+function addTrace(bytes: Uint8Array, start: number, end: number, found: TraceContext[]): void {
+  const header = findHeader(bytes, start, end, parentName);
+  if (header < 0 || !isSampled(bytes, header)) return;
+  const state = findHeader(bytes, start, end, stateName);
+  const trace = readTraceContext(valueOf(bytes, header, end), state < 0 ? undefined : valueOf(bytes, state, end));
+  if (trace !== undefined) found.push(trace);
 }
 
-/** Leaves the cursor at the record's end. Where a header comes twice the first counts, as for HTTP. */
-function readTrace(cursor: WireCursor, start: number, end: number): TraceContext | undefined {
-  cursor.position = start;
-  cursor.end = end;
-  let parent: string | undefined;
-  let state: string | undefined;
-  try {
-    while (cursor.position < end) {
-      const tag = cursor.readVarint();
-      if (tag !== 0x2a) {
-        cursor.skip(tag & 7);
-        continue;
-      }
-      const headerEnd = cursor.readLength() + cursor.position;
-      const nameLength = headerNameLength(cursor, headerEnd);
-      if (nameLength === parentName.length) parent ??= readHeader(cursor, headerEnd, parentName);
-      else if (nameLength === stateName.length) state ??= readHeader(cursor, headerEnd, stateName);
-      cursor.position = headerEnd;
-    }
-  } catch (error) {
-    if (!(error instanceof MalformedError)) throw error;
-  }
-  cursor.position = end;
-  return readTraceContext(parent, state);
-}
-
+const headersTag = 0x2a;
+const nameTag = 0x0a;
+const valueTag = 0x12;
 const parentName = Buffer.from("traceparent");
 const stateName = Buffer.from("tracestate");
 
-/** The length of the name, where the header begins with it as all encoders have it; 0 elsewhere. */
-function headerNameLength({ bytes, position }: WireCursor, headerEnd: number): number {
-  return position + 1 < headerEnd && bytes[position] === 0x0a ? bytes[position + 1]! : 0;
+/** Where the length of the value of the header `name` stands, of the record whose body is at [start, end); -1: none. */
+function findHeader(bytes: Uint8Array, start: number, end: number, name: Uint8Array): number {
+  let at = start;
+  while (at < end) {
+    const tag = bytes[at++]!;
+    switch (tag & 7) {
+      case 0:
+        while (at < end && bytes[at++]! >= 0x80);
+        break;
+      case 1:
+        at += 8;
+        break;
+      case 2: {
+        let length = bytes[at++]!;
+        if (length >= 0x80) {
+          length = varintAt(bytes, at - 1);
+          at += varintLength(bytes, at - 1) - 1;
+        }
+        if (tag === headersTag && isNamed(bytes, at, at + length, name)) return at + name.length + 3;
+        at += length;
+        break;
+      }
+      case 5:
+        at += 4;
+        break;
+      default:
+        return -1;
+    }
+    // A tag of two bytes is that of a field which nobody knows here.
+    if (tag >= 0x80) return -1;
+  }
+  return -1;
 }
 
-/** The value, where the header goes by this name and holds nothing but that and the value. */
-function readHeader(cursor: WireCursor, headerEnd: number, name: Buffer): string | undefined {
-  const nameStart = cursor.position + 2;
-  const { bytes } = cursor;
-  const nameEnd = nameStart + name.length;
-  if (nameEnd >= headerEnd || name.compare(bytes, nameStart, nameEnd) !== 0) return undefined;
-  cursor.position = nameEnd;
-  if (cursor.readVarint() !== 0x12) return undefined;
-  const length = cursor.readLength();
-  return Buffer.from(bytes.buffer, bytes.byteOffset + cursor.position, length).toString("latin1");
+/** Whether a header is written as encoders do, name and then value, and goes by this name. */
+function isNamed(bytes: Uint8Array, at: number, end: number, name: Uint8Array): boolean {
+  const { length } = name;
+  if (bytes[at + 1] !== length || bytes[at] !== nameTag || at + length + 4 > end) return false;
+  for (let i = 0; i < length; i++) if (bytes[at + 2 + i] !== name[i]) return false;
+  return bytes[at + 2 + length] === valueTag;
+}
+
+/** A `traceparent` of version 0 is so long, and its last digit is odd where it is sampled. */
+const parentLength = 55;
+
+function isSampled(bytes: Uint8Array, header: number): boolean {
+  if (bytes[header] !== parentLength) return false;
+  // Of the digits 0 to 9 and a to f those of odd numbers: a is 0x61.
+  const digit = bytes[header + parentLength]!;
+  return ((digit >= 0x61 ? digit + 1 : digit) & 1) === 1;
+}
+
+function valueOf(bytes: Uint8Array, header: number, end: number): string {
+  const start = header + varintLength(bytes, header);
+  const valueEnd = Math.min(start + varintAt(bytes, header), end);
+  let text = "";
+  for (let i = start; i < valueEnd; i++) text += String.fromCharCode(bytes[i]!);
+  return text;
+}
+
+function varintAt(bytes: Uint8Array, at: number): number {
+  let value = 0;
+  let factor = 1;
+  for (let i = at; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    value += (byte & 0x7f) * factor;
+    if (byte < 0x80) break;
+    factor *= 0x80;
+  }
+  return value;
+}
+
+function varintLength(bytes: Uint8Array, at: number): number {
+  let end = at;
+  while (end < bytes.length && bytes[end]! >= 0x80) end++;
+  return end + 1 - at;
 }

@@ -12,7 +12,11 @@ import { blotSecrets } from "../log.ts";
 import { spans, type Span, type SpanName, type SpanOptions, type Telemetry } from "../telemetry.ts";
 import type { TraceContext } from "../trace-context.ts";
 
-const kinds = { internal: SpanKind.INTERNAL, server: SpanKind.SERVER, client: SpanKind.CLIENT } as const;
+const kindOptions = {
+  internal: { kind: SpanKind.INTERNAL },
+  server: { kind: SpanKind.SERVER },
+  client: { kind: SpanKind.CLIENT },
+} as const;
 
 /** Makes the spans of the list, by a tracer. */
 export function createOtelTraces(tracer: Tracer): Pick<Telemetry, "tracing" | "startSpan" | "within" | "active"> {
@@ -23,8 +27,13 @@ export function createOtelTraces(tracer: Tracer): Pick<Telemetry, "tracing" | "s
       const parent = options.parent === undefined ? storage.getStore()?.context : options.parent;
       // What belongs to something that is not recorded is no trace of its own.
       if (parent === undefined) return undefined;
-      const span = tracer.startSpan(nameOf(name, options), toOtelOptions(name, options), toOtelContext(parent));
-      return span.isRecording() ? toSpan(span) : undefined;
+      const span = tracer.startSpan(nameOf(name, options), kindOptions[spans[name].kind], toOtelContext(parent));
+      if (!span.isRecording()) return undefined;
+      // Most are not recorded, and none of the samplers that can be chosen looks at these.
+      const { attributes, links = [] } = options;
+      if (attributes !== undefined) span.setAttributes(attributes);
+      for (const link of links) span.addLink({ context: toSpanContext(link) });
+      return toSpan(span);
     },
     within: (span, run) => storage.run(span, run),
     get active() {
@@ -36,12 +45,6 @@ export function createOtelTraces(tracer: Tracer): Pick<Telemetry, "tracing" | "s
 function nameOf(name: SpanName, { subject }: SpanOptions): string {
   if (subject === undefined) return name;
   return name === "call" || name === "forward" ? subject : `${name} ${subject}`;
-}
-
-function toOtelOptions(name: SpanName, { links = [], attributes }: SpanOptions) {
-  const kind = kinds[spans[name].kind];
-  const linked = links.map((link) => ({ context: toSpanContext(link) }));
-  return { kind, links: linked, ...(attributes === undefined ? {} : { attributes: { ...attributes } }) };
 }
 
 function toOtelContext(parent: TraceContext | null): Context {
