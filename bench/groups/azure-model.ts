@@ -23,13 +23,24 @@ const oneSegment = ["--segment-bytes", "4GiB"];
 
 const sixteenStreams: PublishLoad = { ...batchLoad, streams: 16 };
 
-/** 10,000 events of 300 bytes a second, ten in a request, over so many streams. */
-function eventLoad(streams: number): PublishLoad {
+/** Events of 300 bytes over so many streams, ten in a request, as fast as they are stored. */
+function eventsOver(streams: number): PublishLoad {
   const events = { batch: 10, recordBytes: 300, mode: "pipelined" } as const;
-  return { ...events, streams, producers: Math.max(streams, 10), connections: 4, window: 64, requestsPerSecond: 1000 };
+  return { ...events, streams, producers: Math.max(streams, 10), connections: 4, window: 64 };
 }
 
-const streamCounts = [1, 10, 100, 1000] as const;
+/** Ten events in each: 10,000 a second. */
+const requestsPerSecond = 1000;
+
+/** The loads of docs/capacity.md, with the vault's arguments. */
+const eventLoads: readonly (readonly [name: string, load: PublishLoad, args?: readonly string[]])[] = [
+  ["events_over_1_stream", { ...eventsOver(1), requestsPerSecond }],
+  ["events_over_10_streams", { ...eventsOver(10), requestsPerSecond }],
+  ["events_over_100_streams", { ...eventsOver(100), requestsPerSecond }],
+  ["events_over_100_streams_linger", { ...eventsOver(100), requestsPerSecond }, ["--linger-ms", "500"]],
+  ["events_over_1000_streams", { ...eventsOver(1000), requestsPerSecond }],
+  ["events_flat_out", eventsOver(100)],
+];
 
 /** One stream and sixteen, as fast as they are stored. */
 export const azureModelGroup: Group = {
@@ -57,7 +68,7 @@ export const azureModelGroup: Group = {
 export const capacityGroup: Group = {
   name: "capacity",
   fullOnly: true,
-  measurements: ["replay_azure_model", ...streamCounts.map((count) => `events_over_${count}_streams`)],
+  measurements: ["replay_azure_model", ...eventLoads.map(([name]) => name)],
   async prepare(context) {
     const { stack, settings } = context;
     const producer = stack.use(startWorker("producer"));
@@ -65,9 +76,9 @@ export const capacityGroup: Group = {
     const seconds = settings.seconds * secondsFactor * 2;
     return pickWanted(context, [
       { name: "replay_azure_model", run: () => replayOnModel(context, producer, consumer) },
-      ...streamCounts.map((count) => ({
-        name: `events_over_${count}_streams`,
-        run: () => publishOnModel(context, producer, eventLoad(count), seconds),
+      ...eventLoads.map(([name, load, args]) => ({
+        name,
+        run: () => publishOnModel(context, producer, load, seconds, args),
       })),
     ]);
   },
