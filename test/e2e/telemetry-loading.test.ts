@@ -34,18 +34,20 @@ test("telemetry - disabled - nothing of OpenTelemetry is loaded, and the HTTP po
   t.is((await fetch(`http://${vault.http}/metrics`)).status, 404);
 });
 
-test("telemetry - an HTTP port - has metrics, with who the vault is and without its command line", async (t) => {
-  const environment = {
-    OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=test",
-    OTEL_NODE_RESOURCE_DETECTORS: "all",
-  };
-  const vault = await startSpied(t, ["--http-port", "0"], environment);
-  t.regex(vault.log(), /loaded .*@opentelemetry/);
-  const text = await (await fetch(`http://${vault.http}/metrics`)).text();
-  const target = /^target_info.*$/m.exec(text)?.[0] ?? "";
-  t.regex(target, /service_name="message-vault"/);
-  t.regex(target, /deployment_environment_name="test"/);
-  t.notRegex(target, /process_command|memory:/);
-  t.regex(text, /^messagevault_leader_leads 1$/m);
-  t.is(await vault.kill("SIGTERM"), 0);
-});
+for (const detectors of ["all", "env,process"]) {
+  test(`telemetry - an HTTP port, detectors ${detectors} - has metrics, with who the vault is and without its command line`, async (t) => {
+    const environment = {
+      OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=test",
+      OTEL_NODE_RESOURCE_DETECTORS: detectors,
+    };
+    const vault = await startSpied(t, ["--http-port", "0"], environment);
+    t.regex(vault.log(), /loaded .*@opentelemetry/);
+    const text = await (await fetch(`http://${vault.http}/metrics`)).text();
+    const target = /^target_info.*$/m.exec(text)?.[0] ?? "";
+    t.regex(target, /service_name="message-vault"/);
+    t.regex(target, /deployment_environment_name="test"/);
+    t.notRegex(target, /process_command|memory:/);
+    t.regex(text, /^messagevault_leader_leads 1$/m);
+    t.is(await vault.kill("SIGTERM"), 0);
+  });
+}

@@ -1,8 +1,8 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Metadata } from "@grpc/grpc-js";
-import type { ReadableSpan } from "@opentelemetry/sdk-trace";
-import { AlwaysOffSampler, ParentBasedSampler } from "@opentelemetry/sdk-trace";
+import type { ReadableSpan, Sampler } from "@opentelemetry/sdk-trace";
+import { AlwaysOffSampler, AlwaysOnSampler, ParentBasedSampler } from "@opentelemetry/sdk-trace";
 import test from "ava";
 import type { ExecutionContext } from "ava";
 import { VaultService, PublishRequestSchema, SubscribeRequestSchema } from "../../gen/messagevault/v1/vault_pb.ts";
@@ -17,8 +17,12 @@ const traceOf = (digit: string) => digit.repeat(32);
 const parentOf = (digit: string, sampled = true) => `00-${traceOf(digit)}-${digit.repeat(16)}-0${sampled ? 1 : 0}`;
 
 /** A vault that records what its callers record, and nothing of its own accord. */
-async function startTraced(t: ExecutionContext, settings: Partial<Config> = {}) {
-  const told = createTestTelemetry({ sampler: new ParentBasedSampler({ root: new AlwaysOffSampler() }) });
+async function startTraced(
+  t: ExecutionContext,
+  settings: Partial<Config> = {},
+  root: Sampler = new AlwaysOffSampler(),
+) {
+  const told = createTestTelemetry({ sampler: new ParentBasedSampler({ root }) });
   const vault = await createVault(t, settings, told.telemetry);
   const client = createRawClient(t, vault.endpoint);
   return {
@@ -151,4 +155,18 @@ test("trace - a refused publish - ends its spans with the reason", async (t) => 
   const [call] = vault.named("messagevault.v1.VaultService/Publish");
   t.like(call?.attributes, { "rpc.status_code": "FAILED_PRECONDITION" });
   t.is(call?.attributes["error.type"], undefined, "the caller's fault is none of the server's");
+});
+
+test("trace - a vault that records whatever nobody decided on - begins traces with calls and changes of leader only", async (t) => {
+  const vault = await startTraced(t, {}, new AlwaysOnSampler());
+  await vault.publish({ stream: "orders", records: [record()] });
+  await vault.publish({ stream: "orders", records: [record()] }, parentOf("e", false));
+  await vault.readAll("orders");
+  const begun = vault.spans.filter((span) => span.parentSpanContext === undefined).map(({ name }) => name);
+  t.deepEqual(begun, ["lead", "messagevault.v1.VaultService/Publish"]);
+  // The steps of becoming the leader are below its span.
+  const lead = vault.named("lead")[0];
+  const steps = vault.spans.filter((span) => parentIdOf(span) === spanIdOf(lead)).map(({ name }) => name);
+  t.deepEqual(steps, ["storage setMetadata", "storage acquireLease", "storage properties"]);
+  t.like(lead?.attributes, { "messagevault.failover.cause": "first", "messagevault.epoch": 1 });
 });
