@@ -103,7 +103,7 @@ async function answer({ method, url = "" }: IncomingMessage, { hindrance, metric
       return why === undefined ? { status: 200, text: "ok\n" } : { status: 503, text: `not ready: ${why}\n` };
     }
     case "/metrics":
-      if (metrics === undefined) return { status: 404, text: "metrics are off (OTEL_METRICS_EXPORTER)\n" };
+      if (metrics === undefined) return { status: 404, text: "metrics are off (OTEL_SDK_DISABLED)\n" };
       return { status: 200, text: await metrics(), type: metricsType };
     default:
       return { status: 404, text: "there are /livez, /readyz and /metrics\n" };

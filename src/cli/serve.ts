@@ -101,12 +101,13 @@ function tuneGarbageCollection(): void {
 function announce(io: CliIo, config: Config, { endpoint: address, httpAddress: http }: RunningVault): void {
   const storage = blotSecrets(config.storage);
   if (config.json) io.stdout.write(toJsonLine({ address, http, pid: process.pid, storage }));
-  else say(io, describeFirstSteps(address, storage));
+  else say(io, describeFirstSteps(address, storage, http));
 }
 
-function describeFirstSteps(address: string, storage: string): string {
+function describeFirstSteps(address: string, storage: string, http: string | undefined): string {
   const at = address.endsWith(":50051") ? "" : ` --address ${address}`;
-  return `Message Vault serves ${address}, with its storage in ${storage}. Ctrl-C stops it.
+  const watching = http === undefined ? "" : `\nhttp://${http} has /metrics, /livez and /readyz.`;
+  return `Message Vault serves ${address}, with its storage in ${storage}. Ctrl-C stops it.${watching}
 
 In another terminal, try:
   printf 'hello\\nworld\\n' | npm run -s vault -- publish greetings${at}
