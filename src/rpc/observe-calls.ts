@@ -21,7 +21,8 @@ type Metadata = CallContext["metadata"];
 
 /** The context that a caller sent along. */
 export function readCallTrace(metadata: Metadata): TraceContext | undefined {
-  return readTraceContext(metadata.get("traceparent"), metadata.get("tracestate"));
+  const parent = metadata.get("traceparent");
+  return parent === undefined ? undefined : readTraceContext(parent, metadata.get("tracestate"));
 }
 
 const codeNames: Readonly<Record<number, string>> = Object.fromEntries(
