@@ -41,16 +41,20 @@ export interface ReadCaches {
   readonly readAheadBlocks: number;
 }
 
-/** The frames of the block that holds `offset`, from storage or the cache. Starts to read the blocks behind it. */
+/**
+ * The frames of the block that holds `offset`, from storage or the cache. Starts to read the blocks behind it where they
+ * are wanted next: not for a look at one place.
+ */
 export async function readBlock(
   source: SegmentSource,
   segment: ReadableSegment,
   offset: bigint,
   caches: ReadCaches,
+  readAhead: boolean,
 ): Promise<Block> {
   const { start, end } = segment.index.blockAt(segment.index.positionOfOffset(offset), caches.blockBytes);
   const block = fetchBlock(source, segment, start, end, caches);
-  let ahead = end;
+  let ahead = readAhead ? end : undefined;
   for (let i = 0; i < caches.readAheadBlocks && ahead !== undefined; i++) {
     const next = segment.index.blockAt(ahead, caches.blockBytes);
     // A failure shows when the block is asked for.

@@ -43,7 +43,8 @@ export async function collectRecords(view: StreamView, plan: Plan, progress: Rea
   const payload: Uint8Array[] = [];
   const from = progress.offset;
   let bytes = 0;
-  for (const frame of await view.framesFrom(progress.offset)) {
+  // Whoever has read before reads on; a first read may be for one record only.
+  for (const frame of await view.framesFrom(progress.offset, progress.timestamp !== undefined)) {
     if (frame.firstOffset > progress.offset) {
       // What lies before the damage goes out first; the next turn names the place.
       if (progress.offset > from) break;
