@@ -60,9 +60,9 @@ async function download(debianPackage: string, into: string): Promise<void> {
   }
 }
 
-/** The path of a program that the machine has; undefined where it has none. */
-export async function findProgram(program: string): Promise<string | undefined> {
-  for (const directory of (process.env["PATH"] ?? "").split(delimiter)) {
+/** The path of a program that the machine has, on its PATH or in `more` places; undefined where it has none. */
+export async function findProgram(program: string, more: readonly string[] = []): Promise<string | undefined> {
+  for (const directory of [...(process.env["PATH"] ?? "").split(delimiter), ...more]) {
     const path = await existing(join(directory, program));
     if (path !== undefined) return path;
   }

@@ -18,14 +18,23 @@ const cache = resolve("node_modules/.cache/interop");
 const makeMsMax = 600_000;
 const outputBytesMax = 16 * 1024 * 1024;
 
+/** Where Go's own archive puts it, which is on the PATH of login shells only. [go.dev/doc/install] */
+const goHome = "/usr/local/go/bin";
+
+/** The path of Go; undefined where there is none. */
+export function findGo(): Promise<string | undefined> {
+  return findProgram("go", [goHome]);
+}
+
 /** The path of the receiver (test/interop/otlp-receiver). Throws where there is no Go to build it with. */
 export async function provideOtlpReceiver(): Promise<string> {
   const directory = join(sources, "otlp-receiver");
-  if ((await findProgram("go")) === undefined) throw new Error("Go is needed for the OTLP receiver: install Go 1.26");
+  const go = await findGo();
+  if (go === undefined) throw new Error("Go is needed for the OTLP receiver: install Go 1.26");
   const made = await provide("otlp-receiver", await digest(directory), async (target) => {
     console.log("… building the OTLP receiver from its Go modules");
     const output = join(target, "otlp-receiver");
-    await run("go", ["build", "-trimpath", "-o", output, "."], directory);
+    await run(go, ["build", "-trimpath", "-o", output, "."], directory);
   });
   return join(made, "otlp-receiver");
 }
