@@ -104,9 +104,11 @@ function createConnection(
     scheduler.after(at - scheduler.now, () => {
       if (broken) return;
       if (isCutFrom(from)) waiting[from].push(run);
-      else hosts[other(from)].deliver(() => void (broken || run()));
+      else deliver(from, run);
     });
   };
+
+  const deliver = (from: Side, run: () => void) => hosts[other(from)].deliver(() => void (broken || run()));
 
   const breakNow = () => {
     if (broken) return;
@@ -159,7 +161,8 @@ function createConnection(
       }
       for (const side of ["caller", "server"] as const) {
         if (isCutFrom(side)) continue;
-        for (const run of waiting[side].splice(0)) carry(side, run);
+        // At once: what was sent behind them may be on its way already.
+        for (const run of waiting[side].splice(0)) deliver(side, run);
       }
     },
   };
