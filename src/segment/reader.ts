@@ -41,20 +41,16 @@ export interface ReadCaches {
   readonly readAheadBlocks: number;
 }
 
-/**
- * The frames of the block that holds `offset`, from storage or the cache. Starts to read the blocks behind it where they
- * are wanted next: not for a look at one place.
- */
+/** The frames of the block that holds `offset`, from storage or the cache. Starts to read the blocks behind it. */
 export async function readBlock(
   source: SegmentSource,
   segment: ReadableSegment,
   offset: bigint,
   caches: ReadCaches,
-  readAhead: boolean,
 ): Promise<Block> {
   const { start, end } = segment.index.blockAt(segment.index.positionOfOffset(offset), caches.blockBytes);
   const block = fetchBlock(source, segment, start, end, caches);
-  let ahead = readAhead ? end : undefined;
+  let ahead = end;
   for (let i = 0; i < caches.readAheadBlocks && ahead !== undefined; i++) {
     const next = segment.index.blockAt(ahead, caches.blockBytes);
     // A failure shows when the block is asked for.

@@ -43,8 +43,7 @@ export async function collectRecords(view: StreamView, plan: Plan, progress: Rea
   const payload: Uint8Array[] = [];
   const from = progress.offset;
   let bytes = 0;
-  // Whoever has read before reads on; a first read may be for one record only.
-  for (const frame of await view.framesFrom(progress.offset, progress.timestamp !== undefined)) {
+  for (const frame of await view.framesFrom(progress.offset)) {
     if (frame.firstOffset > progress.offset) {
       // What lies before the damage goes out first; the next turn names the place.
       if (progress.offset > from) break;

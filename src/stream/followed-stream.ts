@@ -92,12 +92,12 @@ export class FollowedStream implements StreamView {
     if (this.ending !== undefined) throw this.ending;
   }
 
-  async framesFrom(offset: bigint, readAhead: boolean): Promise<readonly Frame[]> {
+  async framesFrom(offset: bigint): Promise<readonly Frame[]> {
     this.assertOpen();
     const cached = this.tail.framesFrom(offset);
     if (cached !== undefined) return cached;
     try {
-      return await readFrames(this.engine, this.log, this.tail, offset, readAhead);
+      return await readFrames(this.engine, this.log, this.tail, offset);
     } catch (error) {
       if (!isKind(error, "notFound", "outOfRange")) throw error;
       // The segment went while it was read: the stream was deleted, or trimmed.

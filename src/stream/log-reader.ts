@@ -23,20 +23,18 @@ export interface ReadableLog {
 
 /**
  * Frames from the one that holds `offset` on, in order: at least one, how many depends on where they come from.
- * `offset` is below the log's next; `readAhead`: whether what is behind them is wanted next. Throws `outOfRange` where
- * its segment is gone, `corrupt` where it is damaged.
+ * `offset` is below the log's next. Throws `outOfRange` where its segment is gone, `corrupt` where it is damaged.
  */
 export async function readFrames(
   engine: Engine,
   log: ReadableLog,
   tail: TailCache,
   offset: bigint,
-  readAhead: boolean,
 ): Promise<readonly Frame[]> {
   const cached = tail.framesFrom(offset);
   if (cached !== undefined) return cached;
   const segment = await segmentOf(engine, log, offset);
-  const block = await readBlock(sourceOf(engine, log, segment.blob), segment, offset, engine.caches, readAhead);
+  const block = await readBlock(sourceOf(engine, log, segment.blob), segment, offset, engine.caches);
   return block.slice(frameInBlock(block, offset, segment));
 }
 
@@ -51,7 +49,7 @@ export async function findTimestamp(
   const segment = await firstSegmentReaching(engine, log, timestamp);
   let offset = segment.index.offsetBeforeTimestamp(timestamp) ?? segment.firstOffset;
   while (offset < log.nextOffset) {
-    for (const frame of await readFrames(engine, log, tail, offset, false)) {
+    for (const frame of await readFrames(engine, log, tail, offset)) {
       if (frame.timestamp >= timestamp && frame.recordCount > 0) return frame.firstOffset;
       offset = frame.nextOffset;
     }

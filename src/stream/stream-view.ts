@@ -25,10 +25,9 @@ export interface StreamView {
   assertOpen(): void;
   /**
    * Frames from the one that holds `offset` on, in order: at least one. `offset` is below `nextOffset`. Throws
-   * `outOfRange` where it is trimmed, `corrupt` where it is damaged. `readAhead`: whether what comes behind them is
-   * wanted next, so that it is read meanwhile.
+   * `outOfRange` where it is trimmed, `corrupt` where it is damaged.
    */
-  framesFrom(offset: bigint, readAhead: boolean): Promise<readonly Frame[]>;
+  framesFrom(offset: bigint): Promise<readonly Frame[]>;
   /** The first offset at or after `timestamp`, in milliseconds since 1970, of what is kept. */
   offsetAt(timestamp: number): Promise<bigint>;
   /** Resolves when there is something new, after `delayMs`, or when `signal` is aborted. */
