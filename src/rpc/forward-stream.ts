@@ -204,7 +204,7 @@ function shareRequests(pending: PendingBudget, incoming: AsyncIterable<Buffer>):
         if (result.done === true) return;
         if (held) {
           // Many wait at a time, and the first of them may take what there is: so nothing may come between this and that.
-          while (pending.exhausted && !stopping.signal.aborted) await pending.waitForRoom(0, stopping.signal);
+          while (pending.exhausted && !stopping.signal.aborted) await pending.waitForRoom(stopping.signal);
         }
         if (stopping.signal.aborted) return;
         next = undefined;

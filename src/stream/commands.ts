@@ -3,7 +3,6 @@
  * exception: they travel as the bytes that are stored and sent.
  */
 import type { RecordBatch } from "../segment/batch.ts";
-import type { Room } from "./pending-budget.ts";
 
 /** A batch to publish. */
 export interface PublishCommand {
@@ -106,12 +105,9 @@ export interface SegmentInfo {
 /** The vault, as the RPC layer sees it. Every rejection is a VaultError. */
 export interface VaultApi {
   /** Appends a batch; resolves when it is durable. */
-  publish(command: PublishCommand, room?: Room): Promise<PublishResult>;
-  /**
-   * Resolves when there is room for one more publish to the stream, of so many bytes: the backpressure of PublishStream.
-   * The room is kept for it until it is released.
-   */
-  publishRoom(stream: string, bytes: number, signal: AbortSignal): Promise<Room>;
+  publish(command: PublishCommand): Promise<PublishResult>;
+  /** Resolves when there is room for more publishes to the stream: the backpressure of PublishStream. */
+  publishRoom(stream: string, signal: AbortSignal): Promise<void>;
   /** Reads a stream. Ends by returning only at the requested end, or when `signal` is aborted. */
   subscribe(command: SubscribeCommand, signal: AbortSignal): AsyncIterable<Delivery>;
   createStream(name: string, settings: SettingsChange): Promise<StreamInfo>;

@@ -17,7 +17,7 @@ import { findTimestamp, readFrames } from "./log-reader.ts";
 import { changeMetadata, effectiveSettings, type StreamMetadata, streamNotFound } from "./metadata.ts";
 import { Notifier } from "./notifier.ts";
 import { openLog } from "./open-log.ts";
-import { PendingBudget, type Room } from "./pending-budget.ts";
+import { PendingBudget } from "./pending-budget.ts";
 import { SharedRun } from "./shared-run.ts";
 import type { StreamEnd } from "./stream-end.ts";
 import type { StreamLog } from "./stream-log.ts";
@@ -98,15 +98,13 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     return this.view;
   }
 
-  /** Appends a batch. Throws `overloaded` where too much is pending, and no `room` is kept for it. */
-  async publish(command: PublishCommand, room?: Room): Promise<PublishResult> {
-    if (room === undefined && this.pending.exhausted) {
+  /** Appends a batch. Throws `overloaded` where too much is pending. */
+  async publish(command: PublishCommand): Promise<PublishResult> {
+    if (this.pending.exhausted) {
       const message = `too much is pending for stream ${this.name}: more than ${this.pending.bytesMax} bytes; slow down`;
       throw new VaultError("overloaded", message, { resource: this.name, retryAfterMs });
     }
-    const published = this.committer.publish(command);
-    room?.release();
-    return published;
+    return this.committer.publish(command);
   }
 
   /** The log, to be written to: opened where it is not. One opening at a time. */

@@ -22,7 +22,7 @@ import { FollowedStreams } from "./followed-streams.ts";
 import { wrongIncarnation } from "./judge.ts";
 import { readMetadata, streamNotFound } from "./metadata.ts";
 import { OpenStreams } from "./open-streams.ts";
-import { PendingBudget, type Room } from "./pending-budget.ts";
+import { PendingBudget } from "./pending-budget.ts";
 import type { Stream } from "./stream.ts";
 import type { StreamEndSink, StreamEndSource } from "./stream-end.ts";
 import { StreamViews } from "./stream-views.ts";
@@ -62,10 +62,10 @@ export class Vault implements VaultApi {
     this.followed = followed;
   }
 
-  async publish(command: PublishCommand, room?: Room): Promise<PublishResult> {
+  async publish(command: PublishCommand): Promise<PublishResult> {
     const told = this.meters.begin(command);
     try {
-      const accept = () => this.accept(command, room);
+      const accept = () => this.accept(command);
       const result = await (told === undefined ? accept() : this.engine.telemetry.within(told, accept));
       told?.end();
       return result;
@@ -75,9 +75,9 @@ export class Vault implements VaultApi {
     }
   }
 
-  private async accept(command: PublishCommand, room: Room | undefined): Promise<PublishResult> {
+  private async accept(command: PublishCommand): Promise<PublishResult> {
     this.assertAccepting();
-    if (room === undefined && this.pending.exhausted) {
+    if (this.pending.exhausted) {
       const message = `too much is pending in this vault: more than ${this.pending.bytesMax} bytes; slow down`;
       throw new VaultError("overloaded", message, { retryAfterMs });
     }
@@ -91,12 +91,12 @@ export class Vault implements VaultApi {
       this.pending.giveBack(storedBytes);
     }
     this.assertAccepting();
-    return stream.publish(command, room);
+    return stream.publish(command);
   }
 
-  async publishRoom(name: string, bytes: number, signal: AbortSignal): Promise<Room> {
+  async publishRoom(name: string, signal: AbortSignal): Promise<void> {
     const stream = await this.streams.get(name);
-    return (stream?.pending ?? this.pending).waitForRoom(bytes, signal);
+    await (stream?.pending ?? this.pending).waitForRoom(signal);
   }
 
   async *subscribe(command: SubscribeCommand, signal: AbortSignal): AsyncGenerator<Delivery> {

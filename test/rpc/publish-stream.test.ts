@@ -79,10 +79,7 @@ test("PublishStream - a request waits for the vault to have room, and answers go
   let open = () => {};
   const gate = new Promise<void>((resolve) => (open = resolve));
   let asked = 0;
-  const publishRoom = async () => {
-    if (asked++ > 0) await gate;
-    return { release() {} };
-  };
+  const publishRoom = () => (asked++ === 0 ? Promise.resolve() : gate);
   const { call, all } = await startPublishing(t, { publish, publishRoom });
   for (let i = 0; i < 3; i++) call.write(encodeRequest("a"));
   call.end();
@@ -145,7 +142,6 @@ test("PublishStream - nothing more is published once a request is refused, thoug
   let rooms = 0;
   const publishRoom = async () => {
     rooms++;
-    return { release() {} };
   };
   const { call, all } = await startPublishing(t, { publish, publishRoom });
   for (const stream of ["a", "b"]) call.write(encodeRequest(stream));
@@ -194,9 +190,8 @@ test("PublishStream - a drain answers what is pending, then ends with NOT_STORED
 test("PublishStream - a cancel publishes nothing more", async (t) => {
   const { publish, pending } = createPendingPublish();
   let signal: AbortSignal | undefined;
-  const publishRoom = async (_stream: string, _bytes: number, callSignal: AbortSignal) => {
+  const publishRoom = async (_stream: string, callSignal: AbortSignal) => {
     signal = callSignal;
-    return { release() {} };
   };
   const { call } = await startPublishing(t, { publish, publishRoom });
   call.write(encodeRequest("a"));
