@@ -1,8 +1,9 @@
 /**
  * The streams that this node has open to write, by name.
  *
- * Invariants: a stream is opened once at a time; `streams` is in the order of last use; streams that are read or written
- * stay open, of the others at most `openStreamsMax` do.
+ * Invariants: a stream is open once at a time, as two committers of one epoch would each take what the other has written
+ * for their own: it is opened again only when its closing has ended, and is not closed while anybody uses it. `streams`
+ * is in the order of last use; streams that are used or written stay open, of the others at most `openStreamsMax` do.
  */
 import { isKind, VaultError } from "../errors.ts";
 import type { SettingsChange } from "./commands.ts";
@@ -25,6 +26,8 @@ export class OpenStreams {
   private readonly feed: CommitFeed;
   private readonly followed: FollowedStreams;
   private readonly streams = new Map<string, Promise<Stream>>();
+  /** The streams that are being closed to make room. */
+  private readonly closings = new Map<string, Promise<void>>();
   private closing = false;
 
   /** `followed`: what this node follows, which an open stream supersedes. */
@@ -55,8 +58,11 @@ export class OpenStreams {
     return this.streams.get(name)?.catch(() => undefined);
   }
 
-  /** Opens a stream, or makes it first if `create`. Throws `notFound`. What is done with it at once keeps it open. */
-  async open(name: string, create: boolean): Promise<Stream> {
+  /**
+   * A stream to use, opened where it is not, or made first if `create`: it stays open until its `release` is called.
+   * Throws `notFound`.
+   */
+  async acquire(name: string, create: boolean): Promise<Stream> {
     for (let attempt = 1; attempt <= openAttemptsMax; attempt++) {
       if (this.closing) throw shuttingDown();
       const joined = this.streams.has(name);
@@ -69,12 +75,22 @@ export class OpenStreams {
         if (isKind(error, "notFound") && joined && (create || attempt === 1)) continue;
         throw error;
       }
-      if (!stream.ended && this.streams.get(name) === opening) return stream;
+      if (!stream.ended && this.streams.get(name) === opening) return stream.acquire();
       // It was deleted, or closed to make room, before its turn came.
       this.forget(name, opening);
     }
     const message = `stream ${name} comes and goes faster than it can be opened; try again`;
     throw new VaultError("unavailable", message, { resource: name, retryAfterMs });
+  }
+
+  /** Does something with a stream, which stays open meanwhile. See `acquire`. */
+  async use<T>(name: string, create: boolean, use: (stream: Stream) => Promise<T>): Promise<T> {
+    const stream = await this.acquire(name, create);
+    try {
+      return await use(stream);
+    } finally {
+      stream.release();
+    }
   }
 
   /** Makes a stream's metadata. Throws `alreadyExists`. */
@@ -146,6 +162,7 @@ export class OpenStreams {
   }
 
   private async load(name: string, create: boolean): Promise<Stream> {
+    await this.closings.get(name);
     this.engine.leadership.fence();
     const known = await readMetadata(this.engine.store, name);
     if (known === undefined && !create) throw streamNotFound(name);
@@ -182,11 +199,21 @@ export class OpenStreams {
     for (const [name, opening] of this.streams.entries().toArray()) {
       if (this.streams.size <= this.engine.settings.openStreamsMax) return;
       const stream = await opening.catch(() => undefined);
-      if (stream === undefined || stream.readers > 0 || stream.committer.busy) continue;
+      if (stream === undefined || this.streams.get(name) !== opening || stream.inUse) continue;
       this.forget(name, opening);
-      await stream
-        .close()
-        .catch((error: unknown) => this.engine.log.warn("stream not closed", { stream: name, error }));
+      const closed = this.closeToMakeRoom(stream);
+      this.closings.set(name, closed);
+      await closed;
+    }
+  }
+
+  private async closeToMakeRoom(stream: Stream): Promise<void> {
+    try {
+      await stream.close();
+    } catch (error) {
+      this.engine.log.warn("stream not closed", { stream: stream.name, error });
+    } finally {
+      this.closings.delete(stream.name);
     }
   }
 }

@@ -85,7 +85,7 @@ async function sweepStream(engine: Engine, vault: Vault, listed: ListedStream, d
   const second = listed.segments[1];
   if (second === undefined || second.firstOffset > start) return;
   engine.log.info("retention", { stream: listed.name, startOffset: String(start) });
-  await vault.moveStart(await vault.open(listed.name, false), start);
+  await vault.use(listed.name, (stream) => vault.moveStart(stream, start));
 }
 
 /**
@@ -126,8 +126,7 @@ async function rollIfAged(
   const { bytes } = await engine.store.read(last.blob, 0, headerBytes);
   const { timestamp } = readHeader(bytes, 0);
   if (timestamp === 0 || date - timestamp < settings.segmentAgeMs) return;
-  const stream = await vault.open(listed.name, false);
-  await stream.rollIfAged();
+  await vault.use(listed.name, (stream) => stream.rollIfAged());
 }
 
 /** The offset at which the stream begins when retention has been applied. */

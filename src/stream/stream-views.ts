@@ -32,7 +32,7 @@ export class StreamViews {
   private readonly followed: FollowedStreams;
   private readonly gate = new Gate(openingsMax);
   /** The streams that are, or will be, opened for readers' sake. */
-  private readonly openings = new Map<string, Promise<Stream>>();
+  private readonly openings = new Map<string, Promise<void>>();
   /** The followed streams that are about to be superseded. */
   private readonly superseding = new Set<string>();
 
@@ -103,14 +103,13 @@ export class StreamViews {
   }
 
   private giveBack(view: StreamView): void {
-    if (view instanceof Stream) view.readers--;
+    if (view instanceof Stream) view.release();
     else if (view instanceof FollowedStream) this.followed.giveBack(view);
   }
 
   private async takeOpen(name: string): Promise<Stream> {
-    const stream = await (this.streams.has(name) ? this.streams.open(name, false) : this.openInLine(name));
-    stream.readers++;
-    return stream;
+    if (!this.streams.has(name)) await this.openInLine(name);
+    return this.streams.acquire(name, false);
   }
 
   private async takeFollowed(name: string): Promise<FollowedStream> {
@@ -118,11 +117,11 @@ export class StreamViews {
     return this.followed.take(name);
   }
 
-  private openInLine(name: string): Promise<Stream> {
+  private openInLine(name: string): Promise<void> {
     const known = this.openings.get(name);
     if (known !== undefined) return known;
     const opening = this.gate
-      .run(() => this.streams.open(name, false))
+      .run(() => this.streams.use(name, false, async () => undefined))
       .finally(() => {
         this.openings.delete(name);
       });

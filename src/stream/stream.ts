@@ -33,8 +33,6 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
   readonly name: string;
   readonly pending: PendingBudget;
   readonly committer: GroupCommit;
-  /** How many subscriptions read it: while there are any, it stays open. */
-  readers = 0;
   private readonly engine: Engine;
   private readonly feed: CommitFeed;
   private readonly tailChecks: SharedRun;
@@ -48,6 +46,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
   private opening: Promise<StreamLog> | undefined;
   private ending: VaultError | undefined;
   private hasMoved = false;
+  private users = 0;
 
   constructor(engine: Engine, name: string, metadata: StreamMetadata, pending: PendingBudget, feed: CommitFeed) {
     this.engine = engine;
@@ -242,6 +241,22 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
       const log = await this.openLog();
       if (log.rollDue(0, this.settings)) await log.roll(this.settings);
     });
+  }
+
+  /** Whether somebody reads it or wants something of it, or publishes are under way: then it stays open. */
+  get inUse(): boolean {
+    return this.users > 0 || this.committer.busy;
+  }
+
+  /** Keeps the stream open until `release` is called. */
+  acquire(): this {
+    this.users++;
+    return this;
+  }
+
+  /** Gives up one `acquire`. */
+  release(): void {
+    this.users--;
   }
 
   /** Whether the stream's use on this node has ended. */

@@ -86,12 +86,16 @@ export class Vault implements VaultApi {
     this.pending.take(storedBytes);
     let stream: Stream;
     try {
-      stream = await this.open(command.stream, this.engine.settings.autoCreateStreams);
+      stream = await this.streams.acquire(command.stream, this.engine.settings.autoCreateStreams);
     } finally {
       this.pending.giveBack(storedBytes);
     }
-    this.assertAccepting();
-    return stream.publish(command);
+    try {
+      this.assertAccepting();
+      return await stream.publish(command);
+    } finally {
+      stream.release();
+    }
   }
 
   async publishRoom(name: string, signal: AbortSignal): Promise<void> {
@@ -131,7 +135,7 @@ export class Vault implements VaultApi {
       if (isKind(error, "alreadyExists")) throw alreadyExists(name);
       throw error;
     }
-    return (await this.open(name, false)).describe();
+    return this.use(name, (stream) => stream.describe());
   }
 
   async getStream(name: string): Promise<StreamInfo> {
@@ -146,29 +150,31 @@ export class Vault implements VaultApi {
 
   async updateStream(name: string, change: SettingsChange): Promise<StreamInfo> {
     this.assertAccepting();
-    const stream = await this.open(name, false);
-    await stream.changeMetadata((metadata) => ({ ...metadata, settings: { ...metadata.settings, ...change } }));
-    return stream.describe();
+    return this.use(name, async (stream) => {
+      await stream.changeMetadata((metadata) => ({ ...metadata, settings: { ...metadata.settings, ...change } }));
+      return stream.describe();
+    });
   }
 
   async deleteStream(name: string, incarnation: string | undefined): Promise<void> {
     this.assertAccepting();
-    const stream = await this.open(name, false);
-    checkIncarnation(stream, incarnation);
-    await stream.committer.exclusively(async () => {
-      await sealForEver(stream);
-      stream.end(streamNotFound(name));
-      this.streams.remove(name);
-      await finishDeletion(this.engine, name, stream.incarnation).catch(notYetDeleted);
+    await this.use(name, async (stream) => {
+      checkIncarnation(stream, incarnation);
+      await stream.committer.exclusively(async () => {
+        await sealForEver(stream);
+        stream.end(streamNotFound(name));
+        this.streams.remove(name);
+        await finishDeletion(this.engine, name, stream.incarnation).catch(notYetDeleted);
+      });
     });
   }
 
   async trimStream(name: string, before: TrimPoint): Promise<bigint> {
     this.assertAccepting();
-    const stream = await this.open(name, false);
-    const offset = await trimOffset(stream, before);
-    await this.moveStart(stream, offset);
-    return stream.startOffset;
+    return this.use(name, async (stream) => {
+      await this.moveStart(stream, await trimOffset(stream, before));
+      return stream.startOffset;
+    });
   }
 
   /** Moves a stream's start to `offset`, if it is not there yet, and frees the segments before it. */
@@ -186,9 +192,9 @@ export class Vault implements VaultApi {
     return this.streams.get(name);
   }
 
-  /** Opens a stream to write, or makes it first if `create`. Throws `notFound`, and `unavailable` on a standby. */
-  open(name: string, create: boolean): Promise<Stream> {
-    return this.streams.open(name, create);
+  /** Does something with a stream that is there, open to write. Throws `notFound`, and `unavailable` on a standby. */
+  use<T>(name: string, use: (stream: Stream) => Promise<T>): Promise<T> {
+    return this.streams.use(name, false, use);
   }
 
   /**

@@ -150,7 +150,7 @@ export function createGoldenVault(t: ExecutionContext): GoldenVault {
       books.get(name)!.startOffset = await step(name, () => vault.trimStream(name, { offset }));
     },
     async roll(name) {
-      await step(name, async () => (await vault.open(name, false)).rollIfAged());
+      await step(name, () => vault.use(name, (stream) => stream.rollIfAged()));
     },
     async interrupt(name, call, refused, what) {
       const denied = new VaultError("denied", "storage refuses it");

@@ -97,6 +97,38 @@ test("open streams - those that were not used for longest are closed, and opened
   await reader.return(undefined);
 });
 
+test("open streams - one that is being closed is opened again only when it is closed", async (t) => {
+  const { open, faulty, clock } = createEngine(t, { settings: { openStreamsMax: 1 } });
+  const { vault } = open();
+  await publish(vault, "a", ["0"]);
+  const checkpoint = createHeldCall();
+  faulty.set("put", (forward, args) =>
+    args[0] === "streams/b/stream.json" ? forward() : checkpoint.fault(forward, args),
+  );
+  await publish(vault, "b", ["0"]);
+  await clock.settle();
+  const raised = faulty.calls.get("raiseFence");
+  const again = publish(vault, "a", ["1"]);
+  await clock.settle();
+  t.is(faulty.calls.get("raiseFence"), raised, "nobody else opens it meanwhile");
+  checkpoint.release();
+  t.like(await again, { firstOffset: 1n });
+});
+
+test("open streams - one that is used stays open", async (t) => {
+  const { open, clock } = createEngine(t, { settings: { openStreamsMax: 1 } });
+  const { vault } = open();
+  await publish(vault, "a", ["0"]);
+  await vault.use("a", async (stream) => {
+    for (const other of ["b", "c"]) await publish(vault, other, ["0"]);
+    await clock.settle();
+    t.is(await vault.opened("a"), stream);
+  });
+  await publish(vault, "d", ["0"]);
+  await clock.settle();
+  t.is(await vault.opened("a"), undefined, "and no longer");
+});
+
 test("open streams - publishes to more streams than may be open all succeed", async (t) => {
   const { open } = createEngine(t, { settings: { openStreamsMax: 2 } });
   const { vault } = open();

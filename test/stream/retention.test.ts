@@ -93,8 +93,7 @@ test("retention - what a deletion left behind goes", async (t) => {
   const vault = createSweeping(t, { defaults: { segmentBytes: 64 * 1024 } });
   for (let i = 0; i < 20; i++) await publish(vault.vault, "s", someRecords(5, 2000, i * 5));
   await publish(vault.vault, "kept", ["a"]);
-  const stream = await vault.vault.open("s", false);
-  await stream.committer.exclusively(async () => (await stream.openLog()).seal(true));
+  await vault.vault.use("s", (stream) => stream.committer.exclusively(async () => (await stream.openLog()).seal(true)));
   await vault.vault.close();
   await vault.memory.remove("streams/s/stream.json");
   await vault.clock.advance(30_000);

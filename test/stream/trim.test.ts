@@ -72,8 +72,7 @@ test("trim - producers and the last time are kept, though all their segments go"
     await clock.advance(1000);
     // The open segment is empty: what was before it lives in its checkpoint alone.
     await vault.updateStream("s", { segmentAgeMs: 1 });
-    const stream = await vault.open("s", false);
-    await stream.rollIfAged();
+    await vault.use("s", (stream) => stream.rollIfAged());
     t.is(await vault.trimStream("s", { offset: 150n }), 150n);
     t.is((await vault.getStream("s")).segmentCount, 1);
     if (close) await vault.close();
