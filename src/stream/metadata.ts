@@ -1,4 +1,10 @@
-/** `streams/NAME/stream.json`: the incarnation, its settings and its start. Changed by If-Match only. */
+/**
+ * `streams/NAME/stream.json`: the incarnation, its settings and its start. Changed by If-Match only.
+ *
+ * A stream is made in two steps: its name is reserved where nothing stands, then the reservation becomes the stream, by
+ * If-Match. Storage may carry out a request once more, much later: were a stream made by one request, that would bring it
+ * back after its deletion, empty, and its offsets would be given again. A reservation that comes late is no stream.
+ */
 import { z } from "zod";
 import type { BlobReader, BlobStore, Etag } from "../blob/blob-store.ts";
 import type { Clock } from "../clock.ts";
@@ -22,6 +28,9 @@ const metadataSchema = z.object({
   startOffset: z.string().regex(/^\d+$/),
   settings: settingsSchema,
 });
+
+/** What stands where a stream is about to be made, or was when a request came late. */
+const reservationSchema = z.strictObject({ version: z.literal(1), reserved: z.literal(true) });
 
 /** What stream.json says. */
 export interface StreamMetadata {
@@ -55,7 +64,8 @@ export function segmentPrefix(stream: string, incarnation: string): string {
 /** Reads a stream's metadata; undefined if there is no such stream. Throws `corrupt` where it cannot be understood. */
 export async function readMetadata(store: BlobReader, stream: string): Promise<VersionedMetadata | undefined> {
   const stored = await store.get(metadataBlob(stream));
-  return stored && { metadata: decode(stored.bytes, stream).metadata, etag: stored.etag };
+  const decoded = stored && decode(stored.bytes, stream);
+  return decoded && { metadata: decoded.metadata, etag: stored.etag };
 }
 
 /** Writes the metadata of a new stream. Throws `alreadyExists`. */
@@ -65,18 +75,31 @@ export async function createMetadata(
   stream: string,
   metadata: StreamMetadata,
 ): Promise<VersionedMetadata> {
+  const blob = metadataBlob(stream);
   const revision = clock.id();
-  try {
-    const etag = await store.put(metadataBlob(stream), encode(metadata, revision), { ifNoneMatch: "*" });
-    return { metadata, etag };
-  } catch (error) {
+  for (let attempt = 1; ; attempt++) {
+    const stored = await store.get(blob);
+    const there = stored && decode(stored.bytes, stream);
     // An attempt whose answer was lost may have made it: the revision tells.
-    if (!isKind(error, "alreadyExists", "indeterminate")) throw error;
-    const stored = await store.get(metadataBlob(stream));
-    if (stored !== undefined && decode(stored.bytes, stream).revision === revision)
-      return { metadata, etag: stored.etag };
-    throw error;
+    if (there?.revision === revision) return { metadata, etag: stored!.etag };
+    if (there !== undefined) {
+      throw new VaultError("alreadyExists", `there is a stream ${stream} already`, { resource: stream });
+    }
+    try {
+      const reserved = stored?.etag ?? (await store.put(blob, reservation, { ifNoneMatch: "*" }));
+      const etag = await store.put(blob, encode(metadata, revision), { ifMatch: reserved });
+      return { metadata, etag };
+    } catch (error) {
+      if (!isKind(error, "alreadyExists", "conflict", "indeterminate") || attempt === attemptsMax) throw error;
+    }
   }
+}
+
+/** Removes what was reserved for a stream that was never made. Does nothing where there is a stream, or nothing. */
+export async function removeReservation(store: BlobStore, stream: string): Promise<void> {
+  const stored = await store.get(metadataBlob(stream));
+  if (stored === undefined || decode(stored.bytes, stream) !== undefined) return;
+  await store.remove(metadataBlob(stream), stored.etag);
 }
 
 /**
@@ -92,13 +115,13 @@ export async function changeMetadata(
   const revision = clock.id();
   for (let attempt = 1; ; attempt++) {
     const stored = await store.get(metadataBlob(stream));
-    if (stored === undefined) throw streamNotFound(stream);
-    const current = decode(stored.bytes, stream);
-    if (current.revision === revision) return { metadata: current.metadata, etag: stored.etag };
+    const current = stored && decode(stored.bytes, stream);
+    if (current === undefined) throw streamNotFound(stream);
+    if (current.revision === revision) return { metadata: current.metadata, etag: stored!.etag };
     const metadata = change(current.metadata);
-    if (metadata === current.metadata) return { metadata, etag: stored.etag };
+    if (metadata === current.metadata) return { metadata, etag: stored!.etag };
     try {
-      const etag = await store.put(metadataBlob(stream), encode(metadata, revision), { ifMatch: stored.etag });
+      const etag = await store.put(metadataBlob(stream), encode(metadata, revision), { ifMatch: stored!.etag });
       return { metadata, etag };
     } catch (error) {
       if (!isKind(error, "conflict", "indeterminate") || attempt === attemptsMax) throw error;
@@ -123,11 +146,14 @@ function encode(metadata: StreamMetadata, revision: string): Buffer {
   return Buffer.from(`${JSON.stringify(stored, undefined, 2)}\n`);
 }
 
-function decode(bytes: Buffer, stream: string): { metadata: StreamMetadata; revision: string } {
+const reservation = Buffer.from(`${JSON.stringify({ version: 1, reserved: true })}\n`);
+
+/** Undefined for a reservation: there is no stream. */
+function decode(bytes: Buffer, stream: string): { metadata: StreamMetadata; revision: string } | undefined {
   try {
-    const { incarnation, revision, createdAt, startOffset, settings } = metadataSchema.parse(
-      JSON.parse(bytes.toString()),
-    );
+    const stored: unknown = JSON.parse(bytes.toString());
+    if (reservationSchema.safeParse(stored).success) return undefined;
+    const { incarnation, revision, createdAt, startOffset, settings } = metadataSchema.parse(stored);
     return { revision, metadata: { incarnation, createdAt, startOffset: BigInt(startOffset), settings } };
   } catch (error) {
     const blob = metadataBlob(stream);

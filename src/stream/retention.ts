@@ -1,7 +1,7 @@
 /**
  * Retention: what is older than a stream's age limit, or beyond its bytes, goes, in whole segments and without being
  * asked. The leader looks at one page of the listing at a time and opens a stream only where there is something to do.
- * It also removes what a deletion that was cut short has left behind.
+ * It also removes what a deletion or a creation that was cut short has left behind.
  */
 import type { BlobEntry } from "../blob/blob-store.ts";
 import { sleep } from "../clock.ts";
@@ -13,12 +13,13 @@ import { recoverSegment } from "../segment/recovery.ts";
 import type { StreamSettings } from "./commands.ts";
 import { finishDeletion } from "./delete-stream.ts";
 import type { Engine } from "./engine.ts";
-import { effectiveSettings, readMetadata, segmentPrefix, type StreamMetadata } from "./metadata.ts";
+import { effectiveSettings, readMetadata, removeReservation, segmentPrefix, type StreamMetadata } from "./metadata.ts";
 import { listedSegment, type ListedSegment } from "./segment-list.ts";
 import type { Vault } from "./vault.ts";
 
 const pageLimit = 5000;
 const folder = "streams/";
+const metadataName = /^streams\/([^/]+)\/stream\.json$/;
 const blobName = /^streams\/([^/]+)\/([0-9a-f]{32})\/(\d{20})\.(segment|index)$/;
 
 /** One incarnation of a stream, as the listing shows it. */
@@ -41,7 +42,12 @@ export async function runRetention(engine: Engine, vault: Vault, signal: AbortSi
       // The last stream of a page may go on in the next one.
       carried = page.next === undefined ? undefined : streams.pop();
       from = page.next;
-      for (const stream of streams) await trySweep(engine, vault, stream, page.date);
+      for (const stream of streams) {
+        await trySweep(engine, stream.name, () => sweepStream(engine, vault, stream, page.date));
+      }
+      for (const name of namesWithoutSegments(page.items, streams)) {
+        await trySweep(engine, name, () => removeReservation(engine.store, name));
+      }
     } catch (error) {
       engine.log.warn("retention sweep failed", { error });
       from = carried = undefined;
@@ -64,12 +70,19 @@ function groupByStream(items: readonly BlobEntry[], carried: ListedStream | unde
   return streams;
 }
 
+/** What has a stream.json only: a stream that was made just now, or a reservation that nobody turned into one. */
+function namesWithoutSegments(items: readonly BlobEntry[], streams: readonly ListedStream[]): string[] {
+  const names = new Set(items.flatMap((item) => metadataName.exec(item.name)?.[1] ?? []));
+  for (const stream of streams) names.delete(stream.name);
+  return [...names];
+}
+
 /** One stream that is damaged or busy must not keep the others from being swept. */
-async function trySweep(engine: Engine, vault: Vault, listed: ListedStream, date: number): Promise<void> {
+async function trySweep(engine: Engine, stream: string, sweep: () => Promise<void>): Promise<void> {
   try {
-    await sweepStream(engine, vault, listed, date);
+    await sweep();
   } catch (error) {
-    engine.log.warn("stream not swept", { stream: listed.name, error });
+    engine.log.warn("stream not swept", { stream, error });
   }
 }
 

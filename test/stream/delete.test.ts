@@ -38,6 +38,28 @@ test("delete - with another incarnation's id nothing happens", async (t) => {
   t.deepEqual(await readValues(vault, "s"), ["a"]);
 });
 
+test("delete - requests that made the stream and are carried out once more do not bring it back", async (t) => {
+  const { open, faulty } = createEngine(t);
+  const { vault } = open();
+  const repeats: (() => Promise<unknown>)[] = [];
+  for (const call of ["put", "createPages"] as const) {
+    faulty.set(call, (forward) => {
+      repeats.push(forward);
+      return forward();
+    });
+  }
+  await publish(vault, "s", ["a"]);
+  for (const call of ["put", "createPages"] as const) faulty.set(call, undefined);
+  await vault.deleteStream("s", undefined);
+  for (const repeat of repeats) await repeat().catch(() => undefined);
+  t.true(repeats.length >= 3);
+  for (const { vault: other } of [open(), open({ standby: true })]) {
+    t.like(await t.throwsAsync(other.getStream("s")), { kind: "notFound" });
+  }
+  t.like(await publish(open().vault, "s", ["b"]), { firstOffset: 0n });
+  t.deepEqual(await readValues(open().vault, "s"), ["b"]);
+});
+
 test("delete - subscriptions end with not found, publishes before it are answered", async (t) => {
   const { open } = createEngine(t);
   const { vault } = open();

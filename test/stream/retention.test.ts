@@ -101,6 +101,23 @@ test("retention - what a deletion left behind goes", async (t) => {
   t.true(names.every((name) => name.startsWith("streams/kept/")));
 });
 
+test("retention - a name that was reserved for a stream that nobody made is free again", async (t) => {
+  const vault = createSweeping(t, {});
+  await publish(vault.vault, "kept", ["a"]);
+  let reserved: (() => Promise<unknown>) | undefined;
+  vault.faulty.set("put", (forward) => {
+    reserved ??= forward;
+    return forward();
+  });
+  await publish(vault.vault, "s", ["a"]);
+  await vault.vault.deleteStream("s", undefined);
+  await reserved!();
+  t.deepEqual((await vault.vault.listStreams("", 10)).names, ["kept", "s"]);
+  await vault.clock.advance(10_000);
+  t.deepEqual((await vault.vault.listStreams("", 10)).names, ["kept"]);
+  t.deepEqual(await readValues(vault.vault, "kept"), ["a"]);
+});
+
 test("retention - segments whose stream.json was lost are kept", async (t) => {
   const vault = createSweeping(t, { defaults: { segmentBytes: 64 * 1024 } });
   for (let i = 0; i < 20; i++) await publish(vault.vault, "s", someRecords(5, 2000, i * 5));

@@ -1,6 +1,7 @@
 import type { BlobStore } from "../../src/blob/blob-store.ts";
 import { openStore } from "../../src/blob/open-store.ts";
 import { systemClock } from "../../src/clock.ts";
+import { metadataOf } from "../../src/stream/verify-incarnations.ts";
 import { verifyStream } from "../../src/stream/verify.ts";
 
 /** What a check of a storage found. */
@@ -30,8 +31,8 @@ export async function verifyStore(store: BlobStore): Promise<StorageReport> {
   let records = 0n;
   let segments = 0;
   for (const stream of streams) {
-    // What a deletion left behind has segments but no metadata, and is nobody's stream.
-    if ((await store.get(`streams/${stream}/stream.json`)) === undefined) continue;
+    // What a deletion or a creation left behind is nobody's stream.
+    if ((await metadataOf(store, stream)) === undefined) continue;
     let [recordsHere, segmentsHere] = [0n, 0];
     for await (const event of verifyStream(store, stream, systemClock)) {
       if (event.kind === "finding") findings.push(`${event.blob} at ${event.position ?? "-"}: ${event.problem}`);
