@@ -53,7 +53,15 @@ export const modelRuns: readonly ModelRun[] = [
   ...family("delete", {
     right: ["LEADERS=2 FAULTS=1"],
     size: "LEADERS=2 FAULTS=1",
-    wrong: ["NO_SEAL", "NO_JSON_MATCH", "NO_CHECK_AFTER_RAISE", "NO_CHECK_AFTER_FIRST", "BLOBS_FIRST"],
+    wrong: [
+      "NO_SEAL",
+      "NO_JSON_MATCH",
+      "NO_RESERVATION",
+      "SAME_LIFE_AGAIN",
+      "NO_CHECK_AFTER_RAISE",
+      "NO_CHECK_AFTER_FIRST",
+      "BLOBS_FIRST",
+    ],
     long: ["LEADERS=2 FAULTS=2"],
   }),
   ...family("torn", {

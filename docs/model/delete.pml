@@ -2,7 +2,8 @@
  * Deleting a stream and creating it again, by several leaders at once, over a storage that carries requests out late,
  * twice or never: what log.pml says of one life of a stream, this says of its end and of the next one.
  *
- * A life (incarnation) has a number; its blobs have it in their names. stream.json names the life that is. A leader
+ * A life (incarnation) has a number; its blobs have it in their names. stream.json names the life that is. To make one
+ * a leader reserves the name, where nothing stands, and turns the reservation into the life, by If-Match. A leader
  * opens the life that it read there: it lists its segments; raises the last one's number and reads its end, or creates
  * the first; reads stream.json again; then writes. To delete it writes the seal that ends the stream, removes
  * stream.json, lists the blobs and removes them, oldest first, and answers. A leader that finds that seal does the
@@ -15,7 +16,8 @@
  * - deletion never touches another life, nor the blobs of one that stream.json still names.
  *
  * Variants (-D...): NO_SEAL (stream.json and blobs are removed without the fence and the seal), NO_JSON_MATCH
- * (stream.json is removed whatever it says), NO_CHECK_AFTER_RAISE, NO_CHECK_AFTER_FIRST, BLOBS_FIRST (the blobs go before
+ * (stream.json is removed whatever it says), NO_RESERVATION (a life is made by one request), SAME_LIFE_AGAIN
+ * (what may have been made is made once more), NO_CHECK_AFTER_RAISE, NO_CHECK_AFTER_FIRST, BLOBS_FIRST (the blobs go before
  * stream.json). REACH shows that a second life is published to by another leader than the one that deleted the first.
  */
 #ifndef LEADERS
@@ -35,10 +37,12 @@
 #endif
 #define SEGMENTS 2
 #define BLOBS (LIVES * SEGMENTS)
+/* stream.json, among the blobs whose version is known. */
+#define JSON BLOBS
 /* The blob of segment s of a life (from 1). */
 #define BLOB(life, s) (((life) - 1) * SEGMENTS + (s))
 
-mtype { WRITE, RAISE, CREATE, UNDO, REMOVE, OPEN, ROLLED, ENDED };
+mtype { WRITE, RAISE, CREATE, UNDO, REMOVE, RESERVE, MAKE, OPEN, ROLLED, ENDED };
 
 #define OK 1
 #define REFUSED 2
@@ -53,6 +57,7 @@ Late late[FAULTS];
 byte faults;
 
 byte life; /* what stream.json says; 0: there is none */
+bit reserved; /* stream.json is a reservation */
 byte lives; /* how many there were */
 byte known[LEADERS + 1]; /* of which blobs it knows the version */
 byte published, deletes;
@@ -69,6 +74,9 @@ inline changed(b) {
   for (i : 0 .. FAULTS - 1) {
     if
     :: (late[i].kind == WRITE || late[i].kind == RAISE || late[i].kind == UNDO) && late[i].at == b -> forget(i)
+#ifndef NO_RESERVATION
+    :: late[i].kind == MAKE && late[i].at == b -> forget(i)
+#endif
     :: else
     fi
   }
@@ -77,8 +85,21 @@ inline changed(b) {
 
 inline apply(kind_, b, content_, epoch_, current_) {
   result = REFUSED;
-  printf("%e by epoch %d: life %d, segment %d, %e\n", kind_, epoch_, b / SEGMENTS + 1, b % SEGMENTS, content_);
+  printf("%e by epoch %d: life %d, segment %d, %d\n", kind_, epoch_, b / SEGMENTS + 1, b % SEGMENTS, content_);
   if
+  :: kind_ == RESERVE && life == 0 && !reserved ->
+    reserved = 1;
+    changed(JSON);
+    result = OK
+#ifdef NO_RESERVATION
+  :: kind_ == MAKE && life == 0 ->
+#else
+  :: kind_ == MAKE && reserved && current_ ->
+#endif
+    reserved = 0;
+    life = content_;
+    changed(JSON);
+    result = OK
   :: kind_ == WRITE && blob[b].exists && blob[b].number == epoch_ && current_ ->
     assert(!over[b / SEGMENTS + 1]);
     assert(blob[b].state == OPEN);
@@ -143,7 +164,7 @@ inline removeJson(mine_) {
   life = 0
 #else
   if
-  :: life == mine_ -> life = 0
+  :: life == mine_ -> life = 0; changed(JSON)
   :: else
   fi
 #endif
@@ -160,9 +181,38 @@ idle:
   d_step { s = 0; deleting = 0; listed = 0; known[epoch] = 0; mine = 0 };
 end_idle:
   if
-  :: atomic { life == 0 && lives < LIVES -> lives++; life = lives; mine = life; printf("epoch %d creates life %d\n", epoch, mine) }
+  :: atomic { life == 0 && lives < LIVES -> lives++; mine = lives }; goto creating
+  /* The sweep. */
+  :: d_step { reserved -> reserved = 0; changed(JSON) }; goto idle
   :: d_step { life != 0 -> mine = life }
   fi;
+  goto opening;
+
+creating:
+#ifndef NO_RESERVATION
+  if
+  :: life != 0 -> goto idle
+  :: d_step { reserved -> known[epoch] = BIT(JSON) }
+  :: atomic { life == 0 && !reserved ->
+      request(RESERVE, JSON, 0, epoch);
+      if
+      :: result == OK -> result = 0
+      :: else -> result = 0; goto creating
+      fi }
+  fi;
+#endif
+  atomic {
+    request(MAKE, JSON, mine, epoch);
+    if
+    :: result == OK -> result = 0
+    /* It may be made yet, used, and deleted by others: the next try makes another life. */
+#ifdef SAME_LIFE_AGAIN
+    :: else -> result = 0; goto creating
+#else
+    :: else -> result = 0; goto idle
+#endif
+    fi
+  };
 
 opening:
   skip;

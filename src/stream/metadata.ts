@@ -68,12 +68,12 @@ export async function readMetadata(store: BlobReader, stream: string): Promise<V
   return decoded && { metadata: decoded.metadata, etag: stored.etag };
 }
 
-/** Writes the metadata of a new stream. Throws `alreadyExists`. */
+/** Makes a stream: writes its metadata, with an incarnation of its own. Throws `alreadyExists`. */
 export async function createMetadata(
   store: BlobStore,
   clock: Clock,
   stream: string,
-  metadata: StreamMetadata,
+  settings: SettingsChange,
 ): Promise<VersionedMetadata> {
   const blob = metadataBlob(stream);
   const revision = clock.id();
@@ -81,10 +81,12 @@ export async function createMetadata(
     const stored = await store.get(blob);
     const there = stored && decode(stored.bytes, stream);
     // An attempt whose answer was lost may have made it: the revision tells.
-    if (there?.revision === revision) return { metadata, etag: stored!.etag };
+    if (there?.revision === revision) return { metadata: there.metadata, etag: stored!.etag };
     if (there !== undefined) {
       throw new VaultError("alreadyExists", `there is a stream ${stream} already`, { resource: stream });
     }
+    // Each attempt another incarnation: that of an earlier one may have been made, used and deleted by now.
+    const metadata = { incarnation: clock.id(), createdAt: clock.now(), startOffset: 0n, settings };
     try {
       const reserved = stored?.etag ?? (await store.put(blob, reservation, { ifNoneMatch: "*" }));
       const etag = await store.put(blob, encode(metadata, revision), { ifMatch: reserved });

@@ -96,8 +96,7 @@ export class OpenStreams {
   /** Makes a stream's metadata. Throws `alreadyExists`. */
   create(name: string, settings: SettingsChange): Promise<VersionedMetadata> {
     const { store, clock } = this.engine;
-    const metadata = { incarnation: clock.id(), createdAt: clock.now(), startOffset: 0n, settings };
-    return createMetadata(store, clock, name, metadata);
+    return createMetadata(store, clock, name, settings);
   }
 
   /** Forgets a stream that was deleted. */

@@ -1,4 +1,5 @@
 import test from "ava";
+import { VaultError } from "../../src/errors.ts";
 import { someRecords } from "../support/build-commit.ts";
 import { createEngine } from "../support/create-engine.ts";
 import { drive } from "../support/drive.ts";
@@ -31,6 +32,24 @@ test("streams - of those who make one at the same moment one succeeds", async (t
   const results = await Promise.allSettled(nodes.map(({ vault }) => vault.createStream("s", {})));
   t.is(results.filter((result) => result.status === "fulfilled").length, 1);
   for (const result of results) if (result.status === "rejected") t.like(result.reason, { kind: "alreadyExists" });
+});
+
+test("streams - one whose making was not answered and that others deleted meanwhile is made as another", async (t) => {
+  const { open, faulty } = createEngine(t);
+  const { vault } = open();
+  const other = open({ epoch: 1 });
+  let incarnation: string | undefined;
+  faulty.set("put", async (forward, [, , condition]) => {
+    if (typeof condition !== "object" || !("ifMatch" in condition!)) return forward();
+    faulty.set("put", undefined);
+    await forward();
+    incarnation = (await publish(other.vault, "s", ["a"])).incarnation;
+    await other.vault.deleteStream("s", incarnation);
+    throw new VaultError("indeterminate", "the answer was lost");
+  });
+  const made = await vault.createStream("s", {});
+  t.truthy(incarnation);
+  t.not(made.incarnation, incarnation);
 });
 
 test("streams - a change of settings is kept, and one of them goes back to its default", async (t) => {
