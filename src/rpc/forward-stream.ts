@@ -202,18 +202,14 @@ function shareRequests(pending: PendingBudget, incoming: AsyncIterable<Buffer>):
         if (stopping.signal.aborted || result === undefined) return;
         ended = result.done === true;
         if (result.done === true) return;
-        if (held) {
-          // Many wait at a time, and the first of them may take what there is: so nothing may come between this and that.
-          while (pending.exhausted && !stopping.signal.aborted) await pending.waitForRoom(stopping.signal);
-        }
-        if (stopping.signal.aborted) return;
-        next = undefined;
-        leg.unanswered++;
-        if (held) pending.take(result.value.length);
+        const room = held ? await pending.waitForRoom(result.value.length, stopping.signal) : undefined;
         try {
+          if (stopping.signal.aborted) return;
+          next = undefined;
+          leg.unanswered++;
           yield result.value;
         } finally {
-          if (held) pending.giveBack(result.value.length);
+          room?.release();
         }
       }
     }

@@ -62,7 +62,7 @@ const tailAnswerMsMax = 2000;
 /** The same handlers, but what only the leader can answer goes to the leader. */
 export function createForwarding(handlers: HandlerTable, options: ForwardingOptions): HandlerTable {
   const { leaderWaitMs, pendingBytesMax } = options.settings;
-  const pending = new PendingBudget(options.clock, pendingBytesMax);
+  const pending = new PendingBudget(pendingBytesMax);
   const observe = createForwardObserver(options.clock, options.telemetry ?? noTelemetry);
   const forwarder: Forwarder = { ...options, leaderWaitMs, observe, pending };
   return Object.fromEntries(

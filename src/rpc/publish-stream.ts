@@ -13,6 +13,7 @@ import { PublishResponseSchema } from "../../gen/messagevault/v1/vault_pb.ts";
 import { isKind, VaultError } from "../errors.ts";
 import type { RecordLimits } from "../segment/batch.ts";
 import type { PublishCommand, PublishResult, VaultApi } from "../stream/commands.ts";
+import type { Room } from "../stream/pending-budget.ts";
 import { encodeResponse } from "./handlers.ts";
 import { freeRequest } from "./message-memory.ts";
 import { parsePublishRequest } from "./publish-request.ts";
@@ -21,11 +22,16 @@ import { toTimestamp } from "./values.ts";
 /** The most requests of one PublishStream call that are handed to the vault and not answered. */
 export const requestsInFlightMax = 256;
 
+/** A request that the vault has room for. */
+interface RequestStep {
+  readonly step: "request";
+  readonly request: Buffer;
+  readonly command: PublishCommand;
+  readonly room: Room;
+}
+
 /** What came of reading the next request. */
-type Step =
-  | { readonly step: "request"; readonly request: Buffer; readonly command: PublishCommand }
-  | { readonly step: "end" }
-  | { readonly step: "failure"; readonly error: unknown };
+type Step = RequestStep | { readonly step: "end" } | { readonly step: "failure"; readonly error: unknown };
 
 /** What came of a request. */
 type Outcome =
@@ -48,35 +54,40 @@ export async function* publishAll(
   const onRefusal = () => {
     refused = true;
   };
-  while (reading !== undefined || inFlight.length > 0) {
-    const next: Step | Outcome = await firstOf(
-      inFlight.length < requestsInFlightMax ? reading : undefined,
-      inFlight[0],
-    );
-    switch (next.step) {
-      case "request":
-        // The refusal's turn may come later, when those before it are answered: until then nothing more goes in.
-        if (!refused) {
-          const outcome = publish(vault, next.request, next.command, onRefusal);
-          inFlight.push(outcome);
-        }
-        reading = refused ? undefined : readStep(vault, limits, iterator, signal);
-        break;
-      case "answer":
-        void inFlight.shift();
-        answered++;
-        yield encodePublishResponse(next.result);
-        break;
-      case "refusal":
-        throw endingOf(next.error, answered, await Promise.all(inFlight.slice(1)));
-      case "failure":
-        failure = next;
-        reading = undefined;
-        break;
-      case "end":
-        reading = undefined;
-        break;
+  try {
+    while (reading !== undefined || inFlight.length > 0) {
+      const next: Step | Outcome = await firstOf(
+        inFlight.length < requestsInFlightMax ? reading : undefined,
+        inFlight[0],
+      );
+      switch (next.step) {
+        case "request":
+          // The refusal's turn may come later, when those before it are answered: until then nothing more goes in.
+          if (refused) next.room.release();
+          else inFlight.push(publish(vault, next, onRefusal));
+          reading = refused ? undefined : readStep(vault, limits, iterator, signal);
+          break;
+        case "answer":
+          void inFlight.shift();
+          answered++;
+          yield encodePublishResponse(next.result);
+          break;
+        case "refusal":
+          throw endingOf(next.error, answered, await Promise.all(inFlight.slice(1)));
+        case "failure":
+          failure = next;
+          reading = undefined;
+          break;
+        case "end":
+          reading = undefined;
+          break;
+      }
     }
+  } finally {
+    // What was read and is not handed on takes no room.
+    void reading?.then((step) => {
+      if (step.step === "request") step.room.release();
+    });
   }
   if (failure !== undefined) throw failure.error;
 }
@@ -97,9 +108,10 @@ async function readStep(
     const { done, value } = await iterator.next();
     if (done === true) return { step: "end" };
     const command = parsePublishRequest(value, limits);
-    await vault.publishRoom(command.stream, signal);
-    signal.throwIfAborted();
-    return { step: "request", request: value, command };
+    const room = await vault.publishRoom(command.stream, command.batch.storedBytes, signal);
+    if (!signal.aborted) return { step: "request", request: value, command, room };
+    room.release();
+    throw signal.reason;
   } catch (error) {
     return { step: "failure", error };
   }
@@ -108,17 +120,18 @@ async function readStep(
 /** Hands a request to the vault. Never rejects; calls `onRefusal` as soon as the vault refuses. */
 async function publish(
   vault: VaultApi,
-  request: Buffer,
-  command: PublishCommand,
+  { request, command, room }: RequestStep,
   onRefusal: () => void,
 ): Promise<Outcome> {
   try {
-    const result = await vault.publish(command);
+    const result = await vault.publish(command, room);
     freeRequest(request);
     return { step: "answer", result };
   } catch (error) {
     onRefusal();
     return { step: "refusal", error };
+  } finally {
+    room.release();
   }
 }
 

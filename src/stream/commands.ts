@@ -3,6 +3,7 @@
  * exception: they travel as the bytes that are stored and sent.
  */
 import type { RecordBatch } from "../segment/batch.ts";
+import type { Room } from "./pending-budget.ts";
 
 /** A batch to publish. */
 export interface PublishCommand {
@@ -104,10 +105,13 @@ export interface SegmentInfo {
 
 /** The vault, as the RPC layer sees it. Every rejection is a VaultError. */
 export interface VaultApi {
-  /** Appends a batch; resolves when it is durable. */
-  publish(command: PublishCommand): Promise<PublishResult>;
-  /** Resolves when there is room for more publishes to the stream: the backpressure of PublishStream. */
-  publishRoom(stream: string, signal: AbortSignal): Promise<void>;
+  /** Appends a batch; resolves when it is durable. What has `room` is not refused for what is pending. */
+  publish(command: PublishCommand, room?: Room): Promise<PublishResult>;
+  /**
+   * Resolves when there is room for a publish of so many bytes to the stream, or `signal` is aborted: the backpressure
+   * of PublishStream. The room is taken by then, until it is released.
+   */
+  publishRoom(stream: string, bytes: number, signal: AbortSignal): Promise<Room>;
   /** Reads a stream. Ends by returning only at the requested end, or when `signal` is aborted. */
   subscribe(command: SubscribeCommand, signal: AbortSignal): AsyncIterable<Delivery>;
   createStream(name: string, settings: SettingsChange): Promise<StreamInfo>;

@@ -17,7 +17,7 @@ import { findTimestamp, readFrames } from "./log-reader.ts";
 import { changeMetadata, effectiveSettings, type StreamMetadata, streamNotFound } from "./metadata.ts";
 import { Notifier } from "./notifier.ts";
 import { openLog } from "./open-log.ts";
-import { PendingBudget } from "./pending-budget.ts";
+import { PendingBudget, type Room } from "./pending-budget.ts";
 import { SharedRun } from "./shared-run.ts";
 import type { StreamEnd } from "./stream-end.ts";
 import type { StreamLog } from "./stream-log.ts";
@@ -53,7 +53,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     this.feed = feed;
     this.name = name;
     this.current = metadata;
-    this.pending = new PendingBudget(engine.clock, engine.settings.streamPendingBytesMax, pending);
+    this.pending = new PendingBudget(engine.settings.streamPendingBytesMax, pending);
     this.tail = new TailCache(engine.tailBudget);
     this.changed = new Notifier(engine.clock);
     this.tailReads = countCacheReads(engine.telemetry);
@@ -97,13 +97,15 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     return this.view;
   }
 
-  /** Appends a batch. Throws `overloaded` where too much is pending. */
-  async publish(command: PublishCommand): Promise<PublishResult> {
-    if (this.pending.exhausted) {
+  /** Appends a batch. Throws `overloaded` where too much is pending and it has no `room`, which is given back. */
+  async publish(command: PublishCommand, room?: Room): Promise<PublishResult> {
+    if (room === undefined && this.pending.exhausted) {
       const message = `too much is pending for stream ${this.name}: more than ${this.pending.bytesMax} bytes; slow down`;
       throw new VaultError("overloaded", message, { resource: this.name, retryAfterMs });
     }
-    return this.committer.publish(command);
+    const published = this.committer.publish(command);
+    room?.release();
+    return published;
   }
 
   /** The log, to be written to: opened where it is not. One opening at a time. */

@@ -22,7 +22,7 @@ import { FollowedStreams } from "./followed-streams.ts";
 import { wrongIncarnation } from "./judge.ts";
 import { readMetadata, streamNotFound } from "./metadata.ts";
 import { OpenStreams } from "./open-streams.ts";
-import { PendingBudget } from "./pending-budget.ts";
+import { PendingBudget, type Room } from "./pending-budget.ts";
 import type { Stream } from "./stream.ts";
 import type { StreamEndSink, StreamEndSource } from "./stream-end.ts";
 import { StreamViews } from "./stream-views.ts";
@@ -53,7 +53,7 @@ export class Vault implements VaultApi {
     const feed = new CommitFeed(engine.clock);
     const followed = new FollowedStreams(engine);
     this.engine = engine;
-    this.pending = new PendingBudget(engine.clock, engine.settings.pendingBytesMax);
+    this.pending = new PendingBudget(engine.settings.pendingBytesMax);
     this.streams = new OpenStreams(engine, this.pending, feed, followed);
     this.views = new StreamViews(engine, this.streams, followed);
     this.meters = createVaultMeters(engine, this.pending, () => this.streams.size);
@@ -62,10 +62,10 @@ export class Vault implements VaultApi {
     this.followed = followed;
   }
 
-  async publish(command: PublishCommand): Promise<PublishResult> {
+  async publish(command: PublishCommand, room?: Room): Promise<PublishResult> {
     const told = this.meters.begin(command);
     try {
-      const accept = () => this.accept(command);
+      const accept = () => this.accept(command, room);
       const result = await (told === undefined ? accept() : this.engine.telemetry.within(told, accept));
       told?.end();
       return result;
@@ -75,32 +75,32 @@ export class Vault implements VaultApi {
     }
   }
 
-  private async accept(command: PublishCommand): Promise<PublishResult> {
+  private async accept(command: PublishCommand, room: Room | undefined): Promise<PublishResult> {
     this.assertAccepting();
-    if (this.pending.exhausted) {
+    if (room === undefined && this.pending.exhausted) {
       const message = `too much is pending in this vault: more than ${this.pending.bytesMax} bytes; slow down`;
       throw new VaultError("overloaded", message, { retryAfterMs });
     }
-    // While the stream is opened the batch waits here, and counts.
+    // While the stream is opened the batch waits here, and counts: in its room where it has some.
     const { storedBytes } = command.batch;
-    this.pending.take(storedBytes);
+    if (room === undefined) this.pending.take(storedBytes);
     let stream: Stream;
     try {
       stream = await this.streams.acquire(command.stream, this.engine.settings.autoCreateStreams);
     } finally {
-      this.pending.giveBack(storedBytes);
+      if (room === undefined) this.pending.giveBack(storedBytes);
     }
     try {
       this.assertAccepting();
-      return await stream.publish(command);
+      return await stream.publish(command, room);
     } finally {
       stream.release();
     }
   }
 
-  async publishRoom(name: string, signal: AbortSignal): Promise<void> {
+  async publishRoom(name: string, bytes: number, signal: AbortSignal): Promise<Room> {
     const stream = await this.streams.get(name);
-    await (stream?.pending ?? this.pending).waitForRoom(signal);
+    return (stream?.pending ?? this.pending).waitForRoom(bytes, signal);
   }
 
   async *subscribe(command: SubscribeCommand, signal: AbortSignal): AsyncGenerator<Delivery> {

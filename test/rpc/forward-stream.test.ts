@@ -277,8 +277,8 @@ test("forwarding of PublishStream - what is on the way holds others back, and is
   const streams = Array.from({ length: 6 }, () => openStream(b));
   for (const stream of streams) stream.give("x".repeat(300), "x".repeat(300));
   await clock.advance(1000);
-  // 900 bytes are below the limit of 1,000, so that one more may go.
-  t.is(asked, 4);
+  // With 300 bytes on the way more than half of the 1,000 is free, so that one more may go.
+  t.is(asked, 2);
   gate.resolve("ok");
   for (const stream of streams) stream.finish();
   await drive(clock, Promise.all(streams.map(({ ended }) => ended)));

@@ -12,10 +12,12 @@ import { statusDetailsKey } from "../../src/rpc/status.ts";
 import { createVaultHandlers } from "../../src/rpc/vault-service.ts";
 import type { VaultApi } from "../../src/stream/commands.ts";
 import { createRawClient, createRpcServer, readAll } from "../support/create-rpc-server.ts";
+import { createVault } from "../support/create-vault.ts";
 import { createPendingPublish, createVaultApi } from "../support/create-vault-api.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const limits = { recordBytesMax: 1024 * 1024, keyBytesMax: 1024, batchBytesMax: 4 * 1024 * 1024 };
+const MiB = 1024 ** 2;
+const limits = { recordBytesMax: MiB, keyBytesMax: 1024, batchBytesMax: 4 * MiB };
 
 function encodeRequest(stream: string, value = "v"): Uint8Array {
   const records = [{ value: Buffer.from(value) }];
@@ -79,7 +81,10 @@ test("PublishStream - a request waits for the vault to have room, and answers go
   let open = () => {};
   const gate = new Promise<void>((resolve) => (open = resolve));
   let asked = 0;
-  const publishRoom = () => (asked++ === 0 ? Promise.resolve() : gate);
+  const publishRoom = async () => {
+    if (asked++ > 0) await gate;
+    return { release() {} };
+  };
   const { call, all } = await startPublishing(t, { publish, publishRoom });
   for (let i = 0; i < 3; i++) call.write(encodeRequest("a"));
   call.end();
@@ -140,8 +145,10 @@ for (const [title, settle] of [
 test("PublishStream - nothing more is published once a request is refused, though its turn is still to come", async (t) => {
   const { publish, pending } = createPendingPublish();
   let rooms = 0;
+  let released = 0;
   const publishRoom = async () => {
     rooms++;
+    return { release: () => void released++ };
   };
   const { call, all } = await startPublishing(t, { publish, publishRoom });
   for (const stream of ["a", "b"]) call.write(encodeRequest(stream));
@@ -154,6 +161,7 @@ test("PublishStream - nothing more is published once a request is refused, thoug
   t.is(responses.length, 1);
   t.is(end.code, status.NOT_FOUND);
   t.is(pending.length, 2);
+  t.is(released, 3, "what was read and not published keeps no room");
 });
 
 test("PublishStream - a bad request fails behind the answers of those before it, and names the field", async (t) => {
@@ -190,15 +198,20 @@ test("PublishStream - a drain answers what is pending, then ends with NOT_STORED
 test("PublishStream - a cancel publishes nothing more", async (t) => {
   const { publish, pending } = createPendingPublish();
   let signal: AbortSignal | undefined;
-  const publishRoom = async (_stream: string, callSignal: AbortSignal) => {
+  let released = 0;
+  const publishRoom = async (_stream: string, _bytes: number, callSignal: AbortSignal) => {
+    // As the vault does it for the second request: there is room only when nobody wants it any more.
+    if (signal !== undefined) await new Promise((resolve) => callSignal.addEventListener("abort", resolve));
     signal = callSignal;
+    return { release: () => void released++ };
   };
   const { call } = await startPublishing(t, { publish, publishRoom });
-  call.write(encodeRequest("a"));
+  for (let i = 0; i < 2; i++) call.write(encodeRequest("a"));
   await waitUntil(() => pending.length === 1, "one publish is pending");
   call.cancel();
   await waitUntil(() => signal!.aborted, "the call is known to be cancelled");
   pending[0]!.resolve(0n);
+  await waitUntil(() => released === 2, "the room of both is given back");
   t.is(pending.length, 1);
 });
 
@@ -211,4 +224,21 @@ test("Publish - a batch goes to the vault and its place comes back", async (t) =
   const response = fromBinary(PublishResponseSchema, await answer);
   t.like(response, { firstOffset: 41n, nextOffset: 42n, duplicate: false, incarnation: "0".repeat(32) });
   t.is(response.timestamp?.seconds, BigInt(Date.UTC(2026, 0, 1) / 1000));
+});
+
+test.serial("PublishStream - many that come with large requests at the limit wait, and none is refused", async (t) => {
+  t.timeout(60_000);
+  const { endpoint } = await createVault(t, { pendingBytesMax: 4 * MiB, streamPendingBytesMax: 4 * MiB });
+  const value = "x".repeat(MiB - 100);
+  const calls = Array.from({ length: 12 }, async () => {
+    const call = createRawClient(t, endpoint).duplex(methodPath(VaultService.method.publishStream));
+    const all = readAll(call);
+    for (let i = 0; i < 2; i++) call.write(encodeRequest("a", value));
+    call.end();
+    return all;
+  });
+  for (const { responses, status: end } of await Promise.all(calls)) {
+    t.is(end.code, status.OK, end.details);
+    t.is(responses.length, 2);
+  }
 });

@@ -21,7 +21,7 @@ test("pending - over a stream's limit publishes are refused, and accepted again 
   t.like(refused, { kind: "overloaded", detail: { retryAfterMs: 100 } });
   const other = publish(vault, "other", ["b"]);
   let room = false;
-  const waiting = vault.publishRoom("s", new AbortController().signal).then(() => {
+  const waiting = vault.publishRoom("s", 1, new AbortController().signal).then(() => {
     room = true;
   });
   await clock.settle();
@@ -43,7 +43,7 @@ test("pending - over the vault's limit all streams are refused, also while they 
   held.release();
   await Promise.all(pending);
   await publish(vault, "s3", ["y"]);
-  await vault.publishRoom("s0", new AbortController().signal);
+  await vault.publishRoom("s0", 1, new AbortController().signal);
   t.deepEqual(await readValues(open().vault, "s3"), ["y"]);
 });
 
@@ -71,7 +71,7 @@ test("pending - a wait for room ends with its caller", async (t) => {
   const pending = publish(vault, "s", someRecords(10, 4000));
   await clock.settle();
   const abort = new AbortController();
-  const waiting = vault.publishRoom("s", abort.signal);
+  const waiting = vault.publishRoom("s", 1, abort.signal);
   abort.abort();
   await t.notThrowsAsync(waiting);
   held.release();
@@ -190,4 +190,42 @@ test("settings - a larger segment size holds for segments made from then on", as
   t.is((await vault.getStream("s")).segmentCount, 2);
   t.is((await readRecords(open().vault, "s")).length, 140);
   t.is(publishCommand("s", someRecords(1)).batch.count, 1);
+});
+
+test("pending - of many that wait for room as many are let in as there is room for, and none of them is refused", async (t) => {
+  const { open, faulty, clock } = createEngine(t, { settings: { streamPendingBytesMax: 100 * KiB } });
+  const { vault } = open();
+  await publish(vault, "s", ["a"]);
+  const command = publishCommand("s", someRecords(1, 40 * KiB));
+  const signal = new AbortController().signal;
+  let [inFlight, most] = [0, 0];
+  faulty.set("writePages", async (forward) => {
+    most = Math.max(most, inFlight);
+    return forward();
+  });
+  const pipelined = Array.from({ length: 20 }, async () => {
+    for (let i = 0; i < 5; i++) {
+      const room = await vault.publishRoom("s", command.batch.storedBytes, signal);
+      inFlight++;
+      await vault.publish(command, room);
+      inFlight--;
+    }
+  });
+  await drive(clock, Promise.all(pipelined));
+  // At least half is free when one more is let in.
+  t.is(most, 2);
+  t.is((await readRecords(open().vault, "s")).length, 101);
+});
+
+test("pending - room that is given back untaken lets others in", async (t) => {
+  const { open } = createEngine(t, { settings: { streamPendingBytesMax: 10 * KiB } });
+  const { vault } = open();
+  await publish(vault, "s", ["a"]);
+  const signal = new AbortController().signal;
+  const first = await vault.publishRoom("s", 6 * KiB, signal);
+  const second = vault.publishRoom("s", 6 * KiB, signal);
+  first.release();
+  first.release();
+  (await second).release();
+  await t.notThrowsAsync(vault.publishRoom("s", 6 * KiB, signal));
 });

@@ -7,7 +7,7 @@ export function createVaultApi(methods: Partial<VaultApi>): VaultApi {
   };
   return {
     publish: missing,
-    publishRoom: () => Promise.resolve(),
+    publishRoom: () => Promise.resolve({ release() {} }),
     subscribe: missing,
     createStream: missing,
     getStream: missing,
