@@ -245,6 +245,24 @@ export const defects: readonly Defect[] = [
     "    if (trusted === undefined)\n      for await (const frame of scanFrames(source, state)) note(found, frame, damages.length > 0);\n",
   ),
   {
+    name: "a stream that is being closed is opened again",
+    edits: [
+      { file: "stream/open-streams.ts", find: "    await this.closings.get(name);\n", replace: "" },
+      {
+        file: "stream/stream.ts",
+        find: "return this.users > 0 || this.committer.busy;",
+        replace: "return this.committer.busy;",
+      },
+    ],
+  },
+  defect(
+    "a stream is made by one request",
+    "stream/metadata.ts",
+    `      const reserved = stored?.etag ?? (await store.put(blob, reservation, { ifNoneMatch: "*" }));
+      const etag = await store.put(blob, encode(metadata, revision), { ifMatch: reserved });`,
+    `      const etag = await store.put(blob, encode(metadata, revision), { ifNoneMatch: "*" });`,
+  ),
+  {
     name: "a node that leads again does not read the end again",
     edits: [
       {
