@@ -17,6 +17,7 @@ import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { CallContext, Handler, HandlerTable, WireBytes } from "./handlers.ts";
+import { toOutgoing } from "./message-memory.ts";
 import type { Outlet, ResponseLimits } from "./response-room.ts";
 import { UnsentBudget } from "./response-room.ts";
 import { statusDetailsKey, toStatus } from "./status.ts";
@@ -282,7 +283,14 @@ function checkRoom(state: ServerState): void {
 /** How the responses of a call get out. */
 function createOutlet(state: ServerState, path: string, call: WritableCall): Outlet {
   return {
-    write: (response, onSent) => call.write(response as Buffer, onSent),
+    write(response, onSent) {
+      const message = toOutgoing(response);
+      call.write(message as WireBytes as Buffer, (error: Error | null | undefined) => {
+        // Of what failed the system may still have a part.
+        if (error == null) message.free();
+        onSent();
+      });
+    },
     // A status would wait behind what the client does not take. grpc-js has no way to drop that, so its HTTP/2 stream is
     // closed, with the code that clients take for RESOURCE_EXHAUSTED. [grpc-js 1.14] A test sees to it that this works.
     cutOff() {

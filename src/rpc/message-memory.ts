@@ -1,7 +1,9 @@
+import type { WireBytes } from "./handlers.ts";
+
 /** What grpc-js puts before a message: whether it is compressed, and its length. */
 const prefixBytes = 5;
 
-/** Smaller ones are left to the garbage collector: they may be in memory that others share. */
+/** Smaller messages are left to the garbage collector: they may be in memory that others share. */
 const freedBytesMin = 16 * 1024;
 
 /**
@@ -14,6 +16,38 @@ const freedBytesMin = 16 * 1024;
 export function freeRequest(request: Buffer): void {
   const { buffer, byteOffset, length } = request;
   if (length < freedBytesMin || byteOffset !== prefixBytes || buffer.byteLength !== prefixBytes + length) return;
+  release(buffer);
+}
+
+/** A response on its way through the transport. */
+export interface OutgoingMessage extends WireBytes {
+  /** Frees the transport's copy, once the system has taken it: see `freeRequest`. */
+  free(): void;
+}
+
+/**
+ * Wraps a response so that the transport's copy of it can be freed. grpc-js makes each message in memory of its own,
+ * and nobody but HTTP/2 has it then; a message that lies in some other way stays.
+ * [grpc-js 1.14: BaseServerInterceptingCall.serializeMessage] A test sees to it that this stays so.
+ */
+export function toOutgoing(response: WireBytes): OutgoingMessage {
+  let copied: Uint8Array | undefined;
+  return {
+    byteLength: response.byteLength,
+    copy(target, at) {
+      copied = target;
+      return response.copy(target, at);
+    },
+    free() {
+      if (copied === undefined) return;
+      const { buffer, length } = copied;
+      copied = undefined;
+      if (length >= freedBytesMin && length === buffer.byteLength) release(buffer);
+    },
+  };
+}
+
+function release(buffer: ArrayBufferLike): void {
   // Whom it is moved to lets go of it at once.
   (buffer as ArrayBuffer).transfer(0);
 }

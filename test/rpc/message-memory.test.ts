@@ -1,6 +1,8 @@
 import test from "ava";
-import { freeRequest } from "../../src/rpc/message-memory.ts";
-import { createRawClient, createRpcServer, readAll } from "../support/create-rpc-server.ts";
+import type { WireBytes } from "../../src/rpc/handlers.ts";
+import { freeRequest, toOutgoing } from "../../src/rpc/message-memory.ts";
+import { createRawClient, createRpcServer, createStalledCall, readAll } from "../support/create-rpc-server.ts";
+import { waitUntil, waitUntilStill } from "../support/wait-until.ts";
 
 const path = "/test.Service/Call";
 const large = Buffer.alloc(300_000, 7);
@@ -54,4 +56,69 @@ test("request memory - what others may share stays", (t) => {
     freeRequest(bytes);
     t.deepEqual(bytes, before);
   }
+});
+
+/** Responses that note what the transport copies them to. */
+function createNotedResponses(count: number) {
+  const targets: Uint8Array[] = [];
+  const responses = Array.from({ length: count }, (_, i): WireBytes => {
+    const bytes = Buffer.alloc(large.length, i + 1);
+    const copy = (target: Uint8Array, at: number) => {
+      targets.push(target);
+      bytes.copy(target, at);
+    };
+    return { byteLength: bytes.length, copy };
+  });
+  return { targets, responses };
+}
+
+test("response memory - the transport's copy is freed when the response is sent, and all responses come whole", async (t) => {
+  const { targets, responses } = createNotedResponses(20);
+  const { address } = await createRpcServer(t, {
+    [path]: {
+      kind: "serverStream",
+      async *handle() {
+        yield* responses;
+      },
+    },
+  });
+  const { responses: came } = await readAll(createRawClient(t, address).serverStream(path, Buffer.alloc(0)));
+  t.is(came.length, responses.length);
+  t.true(came.every((bytes, i) => bytes.equals(Buffer.alloc(large.length, i + 1))));
+  await waitUntil(() => targets.every((target) => target.length === 0), "all are freed");
+  t.is(targets.length, responses.length);
+});
+
+test("response memory - what a client does not take stays until it does", async (t) => {
+  const { targets, responses } = createNotedResponses(1);
+  const { address } = await createRpcServer(t, {
+    [path]: {
+      kind: "serverStream",
+      async *handle() {
+        yield* responses;
+      },
+    },
+  });
+  const call = createStalledCall(t, address, path, Buffer.alloc(0));
+  const target = () => targets[0]?.length ?? -1;
+  t.is(await waitUntilStill(target, 0, "what the client did not take"), large.length + 5);
+  const taken: Buffer[] = [];
+  call.on("data", (bytes: Buffer) => taken.push(bytes));
+  await waitUntil(() => target() === 0, "it is freed");
+  await waitUntil(() => call.readableEnded, "the client has all");
+  t.true(Buffer.concat(taken).subarray(5).equals(Buffer.alloc(large.length, 1)));
+});
+
+test("response memory - what lies in memory that others share stays", (t) => {
+  const shared = Buffer.alloc(large.length + 1);
+  const response = toOutgoing(large);
+  response.free();
+  response.copy(shared.subarray(1), 0);
+  response.free();
+  t.is(shared.length, large.length + 1);
+  const small = toOutgoing(Buffer.from("in Node's pool"));
+  const target = Buffer.alloc(small.byteLength);
+  small.copy(target, 0);
+  small.free();
+  t.deepEqual(target, Buffer.from("in Node's pool"));
 });
