@@ -22,6 +22,7 @@ import { createPeerWatch, type PeerWatch } from "./rpc/peer-watch.ts";
 import { createStreamHandlers } from "./rpc/stream-service.ts";
 import { createVaultHandlers } from "./rpc/vault-service.ts";
 import { ByteCache } from "./segment/byte-cache.ts";
+import { createBlockCache } from "./segment/reader.ts";
 import { batchBytesMax } from "./segment/commit.ts";
 import type { Engine } from "./stream/engine.ts";
 import { runRetention } from "./stream/retention.ts";
@@ -170,7 +171,7 @@ function createEngine(config: Config, { store, clock, log, telemetry = noTelemet
       streamDefaults: { segmentBytes, segmentAgeMs, retentionAgeMs, retentionBytes, producerWindowMs },
     },
     caches: {
-      blocks: new ByteCache(config.readCacheBytes, config.readsInFlightMax),
+      blocks: createBlockCache(config.readCacheBytes, config.readsInFlightMax),
       indexes: new ByteCache(config.indexCacheBytes, config.readsInFlightMax),
       blockBytes: config.readBytes,
       readAheadBlocks: Math.ceil(config.readAheadBytes / config.readBytes),

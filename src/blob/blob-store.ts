@@ -103,7 +103,8 @@ export interface BlobReader {
 
   /**
    * Reads a range of a blob of either kind; fewer bytes (or none) where the blob ends before it does. One version or
-   * several: see docs/format.md. Where a change was under way, `etag` may be one that no other answer has.
+   * several: see docs/format.md. Where a change was under way, `etag` may be one that no other answer has. The bytes are
+   * the caller's own, to keep or to free.
    */
   read(name: string, position: number, lengthBytes: number): Promise<BlobBytes>;
   /**

@@ -31,7 +31,7 @@ export interface CallContext {
  */
 export interface WireBytes {
   readonly byteLength: number;
-  /** Copies all bytes to `target`, from `at` on. */
+  /** Copies all bytes to `target`, from `at` on. Once at most. */
   copy(target: Uint8Array, at: number): unknown;
 }
 

@@ -1,27 +1,26 @@
+/** When the memory of gRPC's messages is freed: as soon as nobody needs them, by hand. */
+import { freeMemory } from "../free-memory.ts";
 import type { WireBytes } from "./handlers.ts";
 
 /** What grpc-js puts before a message: whether it is compressed, and its length. */
 const prefixBytes = 5;
 
-/** Smaller messages are left to the garbage collector: they may be in memory that others share. */
+/** Smaller messages are left to the garbage collector: to free them costs more than it saves. */
 const freedBytesMin = 16 * 1024;
 
 /**
- * Frees the memory of a request that was handled: nobody may look at it again, its length is 0 from then on. Left to the
- * garbage collector, requests alone would make it run several times a second under load, as V8 counts their bytes.
+ * Frees the memory of a request that was handled: nobody may look at it again.
  *
  * grpc-js puts each message together in memory of its own, behind its prefix; bytes that do not lie like that came in
  * some other way, and stay. [grpc-js 1.14: StreamDecoder.write] A test sees to it that this stays so.
  */
 export function freeRequest(request: Buffer): void {
-  const { buffer, byteOffset, length } = request;
-  if (length < freedBytesMin || byteOffset !== prefixBytes || buffer.byteLength !== prefixBytes + length) return;
-  release(buffer);
+  if (request.length >= freedBytesMin) freeMemory(request, prefixBytes);
 }
 
 /** A response on its way through the transport. */
 export interface OutgoingMessage extends WireBytes {
-  /** Frees the transport's copy, once the system has taken it: see `freeRequest`. */
+  /** Frees the transport's copy, once the system has taken it. */
   free(): void;
 }
 
@@ -39,15 +38,8 @@ export function toOutgoing(response: WireBytes): OutgoingMessage {
       return response.copy(target, at);
     },
     free() {
-      if (copied === undefined) return;
-      const { buffer, length } = copied;
+      if (copied !== undefined && copied.length >= freedBytesMin) freeMemory(copied);
       copied = undefined;
-      if (length >= freedBytesMin && length === buffer.byteLength) release(buffer);
     },
   };
-}
-
-function release(buffer: ArrayBufferLike): void {
-  // Whom it is moved to lets go of it at once.
-  (buffer as ArrayBuffer).transfer(0);
 }

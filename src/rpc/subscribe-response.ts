@@ -4,7 +4,8 @@ import { varintBytes, writeVarint } from "../segment/wire.ts";
 
 /**
  * Encodes a SubscribeResponse. The records go out as they are stored: their payloads are the encoding of the response's
- * `records` field already, so nothing is done per record, and they are copied only into the transport's message.
+ * `records` field already, so nothing is done per record, and they are copied only into the transport's message: once,
+ * as their memory is given back with that.
  */
 export function encodeSubscribeResponse(delivery: Delivery): WireBytes {
   const pieces = [...delivery.payload, encodeTrailer(delivery)];
@@ -16,6 +17,7 @@ export function encodeSubscribeResponse(delivery: Delivery): WireBytes {
         target.set(piece, end);
         end += piece.length;
       }
+      delivery.giveBack?.();
     },
   };
 }

@@ -5,15 +5,19 @@
  * on the segment alone, not on who reads it, so that all subscriptions share the same reads, the cached blocks and the
  * checksums of their frames; and a block begins and ends with whole frames, so that nothing is read twice.
  */
+import { freeMemory } from "../free-memory.ts";
+import { ByteCache, type Loan } from "./byte-cache.ts";
 import { type Frame, headerBytes, parseFrame } from "./format.ts";
-import type { ByteCache } from "./byte-cache.ts";
 import { decodeCheckpoint, type OffsetIndex } from "./offset-index.ts";
 import { noProducers, ProducerTable } from "./producers.ts";
 import { recoverSegment } from "./recovery.ts";
 import { damageError, findFrame, type SegmentSource } from "./scan.ts";
 
-/** The frames of a block, in order. Where the block is damaged, frames are missing. */
-export type Block = readonly Frame[];
+/** A block: as it was read, and its frames, in order, which lie in those bytes. Where it is damaged, frames are missing. */
+export interface Block {
+  readonly bytes: Buffer;
+  readonly frames: readonly Frame[];
+}
 
 /** A segment as readers know it. */
 export interface ReadableSegment {
@@ -41,21 +45,29 @@ export interface ReadCaches {
   readonly readAheadBlocks: number;
 }
 
-/** The frames of the block that holds `offset`, from storage or the cache. Starts to read the blocks behind it. */
+/**
+ * A cache of blocks. The memory of one that is neither kept nor on loan is freed at once: a replay reads as much as it
+ * sends. `bytesMax` and `readsMax` as in `ByteCache`.
+ */
+export function createBlockCache(bytesMax: number, readsMax: number): ByteCache<Block> {
+  return new ByteCache<Block>(bytesMax, readsMax, ({ bytes }) => freeMemory(bytes));
+}
+
+/** The block that holds `offset`, from storage or the cache. Starts to read the blocks behind it. */
 export async function readBlock(
   source: SegmentSource,
   segment: ReadableSegment,
   offset: bigint,
   caches: ReadCaches,
-): Promise<Block> {
+): Promise<Loan<Block>> {
   const { start, end } = segment.index.blockAt(segment.index.positionOfOffset(offset), caches.blockBytes);
-  const block = fetchBlock(source, segment, start, end, caches);
+  const block = borrowBlock(source, segment, start, end, caches);
   let ahead = end;
   for (let i = 0; i < caches.readAheadBlocks && ahead !== undefined; i++) {
     const next = segment.index.blockAt(ahead, caches.blockBytes);
     // A failure shows when the block is asked for.
     if (next.end !== undefined || !segment.open) {
-      fetchBlock(source, segment, next.start, next.end, caches).catch(() => undefined);
+      void borrowBlock(source, segment, next.start, next.end, caches).then(giveBack, () => undefined);
     }
     ahead = next.end;
   }
@@ -63,17 +75,17 @@ export async function readBlock(
 }
 
 /** Where the frame with `offset` stands in a block. Throws `corrupt` where the block lacks it. */
-export function frameInBlock(block: Block, offset: bigint, segment: ReadableSegment): number {
+export function frameInBlock({ frames }: Block, offset: bigint, segment: ReadableSegment): number {
   let low = 0;
-  let high = block.length;
+  let high = frames.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (block[middle]!.nextOffset <= offset) low = middle + 1;
+    if (frames[middle]!.nextOffset <= offset) low = middle + 1;
     else high = middle;
   }
-  const frame = block[low];
+  const frame = frames[low];
   if (frame !== undefined && frame.firstOffset <= offset) return low;
-  const before = block[low - 1];
+  const before = frames[low - 1];
   throw damageError(segment.blob, before?.endPosition ?? segment.index.positionOfOffset(offset), offset);
 }
 
@@ -100,18 +112,22 @@ export function loadSealed(
   });
 }
 
-function fetchBlock(
+function giveBack(loan: Loan<Block>): void {
+  loan.giveBack();
+}
+
+function borrowBlock(
   source: SegmentSource,
   segment: ReadableSegment,
   start: number,
   end: number | undefined,
   caches: ReadCaches,
-): Promise<Block> {
+): Promise<Loan<Block>> {
   const stop = end ?? segment.endPosition;
-  return caches.blocks.get(`${source.blob}@${start}-${stop}`, async () => {
+  return caches.blocks.borrow(`${source.blob}@${start}-${stop}`, async () => {
     const { bytes } = await source.store.read(source.blob, start, stop - start);
-    const value = parseBlock(bytes, start, source.seed);
-    return { value, bytes: bytes.length + value.length * frameBytes };
+    const frames = parseBlock(bytes, start, source.seed);
+    return { value: { bytes, frames }, bytes: bytes.length + frames.length * frameBytes };
   });
 }
 

@@ -1,4 +1,5 @@
 /** What one response of a subscription holds: whole frames as they are stored, or the records of them that are wanted. */
+import type { Loan } from "../segment/byte-cache.ts";
 import type { Frame } from "../segment/format.ts";
 import { selectRecords } from "../segment/records.ts";
 import { damageError } from "../segment/scan.ts";
@@ -38,12 +39,13 @@ export interface Reach {
  * Takes the records of one response, from the frames at the offset, and moves `progress` behind them. Throws what
  * `framesFrom` throws, and `outOfRange` where the offset is trimmed.
  */
-export async function collectRecords(view: StreamView, plan: Plan, progress: Reach): Promise<Uint8Array[]> {
+export async function collectRecords(view: StreamView, plan: Plan, progress: Reach): Promise<Loan<Uint8Array[]>> {
   if (progress.offset < view.startOffset) throw outOfRange(view, progress.offset);
+  const { value: frames, giveBack } = await view.framesFrom(progress.offset);
   const payload: Uint8Array[] = [];
   const from = progress.offset;
   let bytes = 0;
-  for (const frame of await view.framesFrom(progress.offset)) {
+  for (const frame of frames) {
     if (frame.firstOffset > progress.offset) {
       // What lies before the damage goes out first; the next turn names the place.
       if (progress.offset > from) break;
@@ -61,7 +63,8 @@ export async function collectRecords(view: StreamView, plan: Plan, progress: Rea
     bytes += taken.bytes;
     if (progress.offset < frame.nextOffset) break;
   }
-  return payload;
+  if (payload.length === 0) giveBack();
+  return { value: payload, giveBack };
 }
 
 /** Takes a frame whole where all of it is wanted, without a look at its records; else the records that are wanted. */

@@ -56,6 +56,8 @@ export interface SubscribeCommand {
 export interface Delivery {
   /** Protobuf encodings of the `records` field of a SubscribeResponse; put end to end they are one valid encoding. */
   readonly payload: readonly Uint8Array[];
+  /** Called once the payload was copied and is not looked at any more: its memory may be freed from then on. */
+  readonly giveBack?: () => void;
   readonly nextOffset: bigint;
   readonly tailOffset: bigint;
   /** Milliseconds since 1970; undefined while the stream has no record. */

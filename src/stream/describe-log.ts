@@ -1,6 +1,5 @@
 /** What GetStream and GetReadAccess tell of a log. */
 import { isKind } from "../errors.ts";
-import type { Frame } from "../segment/format.ts";
 import type { SegmentInfo, StreamInfo } from "./commands.ts";
 import type { Engine } from "./engine.ts";
 import { type ReadableLog, sealedSegment } from "./log-reader.ts";
@@ -17,7 +16,8 @@ export async function describeLog(
   const { name, incarnation, startOffset, nextOffset, lastTimestamp } = view;
   const segments = await Promise.all(log.sealed.map((segment) => sealedSegment(engine, log, segment)));
   const sealedBytes = segments.reduce((sum, segment) => sum + segment.endPosition, 0);
-  const first = startOffset < nextOffset ? await view.framesFrom(startOffset).catch(ifDamaged) : [];
+  const first = startOffset < nextOffset ? await view.framesFrom(startOffset).catch(ifDamaged) : undefined;
+  first?.giveBack();
   return {
     name,
     incarnation,
@@ -25,7 +25,7 @@ export async function describeLog(
     createdAt: metadata.createdAt,
     firstOffset: startOffset,
     nextOffset,
-    firstTimestamp: first[0]?.timestamp,
+    firstTimestamp: first?.value[0]?.timestamp,
     lastTimestamp,
     storedBytes: sealedBytes + log.openSegment.endPosition,
     segmentCount: log.sealed.length + 1,
@@ -53,7 +53,6 @@ export async function describeSegments(
 }
 
 /** A stream whose first record is damaged can be described all the same. */
-function ifDamaged(error: unknown): readonly Frame[] {
-  if (isKind(error, "corrupt")) return [];
-  throw error;
+function ifDamaged(error: unknown): undefined {
+  if (!isKind(error, "corrupt")) throw error;
 }

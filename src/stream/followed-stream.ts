@@ -7,6 +7,7 @@
  */
 import type { Timer } from "../clock.ts";
 import { isKind, type VaultError } from "../errors.ts";
+import { lend, type Loan } from "../segment/byte-cache.ts";
 import type { Frame } from "../segment/format.ts";
 import { describeLog, describeSegments } from "./describe-log.ts";
 import type { Engine } from "./engine.ts";
@@ -92,10 +93,10 @@ export class FollowedStream implements StreamView {
     if (this.ending !== undefined) throw this.ending;
   }
 
-  async framesFrom(offset: bigint): Promise<readonly Frame[]> {
+  async framesFrom(offset: bigint): Promise<Loan<readonly Frame[]>> {
     this.assertOpen();
     const cached = this.tail.framesFrom(offset);
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) return lend(cached);
     try {
       return await readFrames(this.engine, this.log, this.tail, offset);
     } catch (error) {

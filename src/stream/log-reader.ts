@@ -1,5 +1,6 @@
 /** Reading a stream's frames by offset or time: from the tail cache, else from storage. */
 import { VaultError } from "../errors.ts";
+import { lend, type Loan } from "../segment/byte-cache.ts";
 import type { Frame } from "../segment/format.ts";
 import { frameInBlock, loadSealed, type ReadableSegment, readBlock, type SealedSegment } from "../segment/reader.ts";
 import type { SegmentSource } from "../segment/scan.ts";
@@ -30,12 +31,17 @@ export async function readFrames(
   log: ReadableLog,
   tail: TailCache,
   offset: bigint,
-): Promise<readonly Frame[]> {
+): Promise<Loan<readonly Frame[]>> {
   const cached = tail.framesFrom(offset);
-  if (cached !== undefined) return cached;
+  if (cached !== undefined) return lend(cached);
   const segment = await segmentOf(engine, log, offset);
-  const block = await readBlock(sourceOf(engine, log, segment.blob), segment, offset, engine.caches);
-  return block.slice(frameInBlock(block, offset, segment));
+  const { value: block, giveBack } = await readBlock(
+    sourceOf(engine, log, segment.blob),
+    segment,
+    offset,
+    engine.caches,
+  );
+  return { value: block.frames.slice(frameInBlock(block, offset, segment)), giveBack };
 }
 
 /** The offset of the first record at or after `timestamp` (milliseconds since 1970); the next offset if there is none. */
@@ -49,7 +55,10 @@ export async function findTimestamp(
   const segment = await firstSegmentReaching(engine, log, timestamp);
   let offset = segment.index.offsetBeforeTimestamp(timestamp) ?? segment.firstOffset;
   while (offset < log.nextOffset) {
-    for (const frame of await readFrames(engine, log, tail, offset)) {
+    const { value: frames, giveBack } = await readFrames(engine, log, tail, offset);
+    // Frames are looked at, not into.
+    giveBack();
+    for (const frame of frames) {
       if (frame.timestamp >= timestamp && frame.recordCount > 0) return frame.firstOffset;
       offset = frame.nextOffset;
     }

@@ -1,5 +1,6 @@
-import type { Frame } from "../segment/format.ts";
 import { type ErrorKind, VaultError } from "../errors.ts";
+import type { Loan } from "../segment/byte-cache.ts";
+import type { Frame } from "../segment/format.ts";
 import type { SegmentInfo, StreamInfo } from "./commands.ts";
 
 /**
@@ -25,9 +26,9 @@ export interface StreamView {
   assertOpen(): void;
   /**
    * Frames from the one that holds `offset` on, in order: at least one. `offset` is below `nextOffset`. Throws
-   * `outOfRange` where it is trimmed, `corrupt` where it is damaged.
+   * `outOfRange` where it is trimmed, `corrupt` where it is damaged. Their payloads are there until they are given back.
    */
-  framesFrom(offset: bigint): Promise<readonly Frame[]>;
+  framesFrom(offset: bigint): Promise<Loan<readonly Frame[]>>;
   /** The first offset at or after `timestamp`, in milliseconds since 1970, of what is kept. */
   offsetAt(timestamp: number): Promise<bigint>;
   /** Resolves when there is something new, after `delayMs`, or when `signal` is aborted. */

@@ -6,6 +6,7 @@
  * more is written or read.
  */
 import { isKind, VaultError } from "../errors.ts";
+import { lend, type Loan } from "../segment/byte-cache.ts";
 import type { Commit } from "../segment/commit.ts";
 import type { Frame } from "../segment/format.ts";
 import type { PublishCommand, PublishResult, StreamSettings } from "./commands.ts";
@@ -130,11 +131,11 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
   }
 
   /** Frames from the one with `offset` on. See `readFrames`. */
-  async framesFrom(offset: bigint): Promise<readonly Frame[]> {
+  async framesFrom(offset: bigint): Promise<Loan<readonly Frame[]>> {
     const cached = this.tail.framesFrom(offset);
     if (cached !== undefined) {
       this.tailReads.hits.add(1);
-      return cached;
+      return lend(cached);
     }
     this.tailReads.misses.add(1);
     try {

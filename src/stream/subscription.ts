@@ -7,6 +7,7 @@
  */
 import { type Clock, sleep } from "../clock.ts";
 import { isKind, type VaultError } from "../errors.ts";
+import { lend, type Loan } from "../segment/byte-cache.ts";
 import { collectRecords, type Plan, type Reach } from "./collect-records.ts";
 import type { Delivery, End, Start, SubscribeCommand } from "./commands.ts";
 import { wrongIncarnation } from "./judge.ts";
@@ -146,7 +147,7 @@ async function readTurn(subscription: Subscription, view: StreamView, plan: Plan
   const { clock, command } = subscription;
   view.assertOpen();
   const more = !isOver(view, plan, progress) && progress.offset < view.nextOffset;
-  const payload = more ? await collectRecords(view, plan, progress) : [];
+  const records = more ? await collectRecords(view, plan, progress) : lend([]);
   if (!progress.tailChecked && progress.offset >= view.nextOffset && !isOver(view, plan, progress)) {
     await view.checkTail();
     progress.tailChecked = true;
@@ -154,12 +155,12 @@ async function readTurn(subscription: Subscription, view: StreamView, plan: Plan
   const over = isOver(view, plan, progress);
   const caughtUp = progress.offset >= view.nextOffset;
   const silentMs = clock.monotonic() - progress.quietSince;
-  const heartbeat = payload.length === 0;
+  const heartbeat = records.value.length === 0;
   const due = !progress.saidFirst || over || silentMs >= command.heartbeatMs;
   const says = !heartbeat || due || (caughtUp && !progress.saidCaughtUp);
   // A filter that matches nothing reads on and on: others must have their turns.
   if (more && heartbeat) await clock.turn();
-  const delivery = says ? deliveryOf(view, progress, payload, caughtUp, !progress.saidFirst || heartbeat) : undefined;
+  const delivery = says ? deliveryOf(view, progress, records, caughtUp, !progress.saidFirst || heartbeat) : undefined;
   if (delivery !== undefined) {
     progress.saidFirst = true;
     progress.saidCaughtUp = caughtUp;
@@ -287,13 +288,14 @@ const busyWaitMs = 10;
 function deliveryOf(
   view: StreamView,
   progress: Progress,
-  payload: readonly Uint8Array[],
+  { value: payload, giveBack }: Loan<readonly Uint8Array[]>,
   caughtUp: boolean,
   identify: boolean,
 ): Delivery {
   const { offset: nextOffset } = progress;
   return {
     payload,
+    giveBack,
     nextOffset,
     // A view that was just taken may not have read on yet to where the one before it was.
     tailOffset: view.nextOffset > nextOffset ? view.nextOffset : nextOffset,

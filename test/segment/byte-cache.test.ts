@@ -88,3 +88,73 @@ test("byte cache - what is forgotten while it is read is not kept, and costs not
   t.is(await read("s@1"), "new");
   t.deepEqual(made, ["a"]);
 });
+
+/** A cache of 30 bytes that notes what it discards, and how to borrow values of 20 bytes from it. */
+function createLender() {
+  const discarded: string[] = [];
+  const cache = new ByteCache<string>(30, 4, (value) => discarded.push(value));
+  const borrow = (key: string, arrival = Promise.resolve()) =>
+    cache.borrow(key, async () => {
+      await arrival;
+      return { value: key, bytes: 20 };
+    });
+  return { cache, discarded, borrow };
+}
+
+test("byte cache - what is on loan is discarded when the last who has it gives it back, once", async (t) => {
+  const { discarded, borrow } = createLender();
+  const [one, two] = await Promise.all([borrow("a"), borrow("a")]);
+  one.giveBack();
+  await borrow("b");
+  t.deepEqual(discarded, []);
+  one.giveBack();
+  t.deepEqual(discarded, []);
+  two.giveBack();
+  two.giveBack();
+  t.deepEqual(discarded, ["a"]);
+});
+
+test("byte cache - what is kept stays when it is given back, and is discarded when it makes room", async (t) => {
+  const { discarded, borrow } = createLender();
+  (await borrow("a")).giveBack();
+  t.deepEqual(discarded, []);
+  t.is((await borrow("a")).value, "a");
+  const { giveBack } = await borrow("b");
+  t.deepEqual(discarded, [], "it is on loan again");
+  giveBack();
+  await borrow("c");
+  t.deepEqual(discarded, ["b"]);
+});
+
+test("byte cache - what makes room before those who wait for it have it is theirs", async (t) => {
+  const { discarded, borrow } = createLender();
+  const arrival = Promise.withResolvers<void>();
+  const [a, b, c] = ["a", "b", "c"].map((key) => borrow(key, arrival.promise));
+  arrival.resolve();
+  const first = await a!;
+  t.deepEqual(discarded, []);
+  first.giveBack();
+  t.deepEqual(discarded, ["a"]);
+  (await b!).giveBack();
+  (await c!).giveBack();
+  t.deepEqual(discarded, ["a", "b"]);
+});
+
+test("byte cache - what is forgotten while it is read is discarded when it is given back", async (t) => {
+  const { cache, discarded, borrow } = createLender();
+  const arrival = Promise.withResolvers<void>();
+  const borrowing = borrow("s@1", arrival.promise);
+  cache.forget("s@");
+  arrival.resolve();
+  const { giveBack } = await borrowing;
+  t.deepEqual(discarded, []);
+  giveBack();
+  t.deepEqual(discarded, ["s@1"]);
+});
+
+test("byte cache - a read that fails leaves nothing to discard", async (t) => {
+  const { cache, discarded } = createLender();
+  await t.throwsAsync(cache.borrow("a", () => Promise.reject(new Error("no"))));
+  t.false(cache.has("a"));
+  t.deepEqual(discarded, []);
+});

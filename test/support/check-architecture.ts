@@ -26,6 +26,7 @@ const rootFiles: Readonly<Record<string, string>> = {
   "clock.ts": "base",
   "config.ts": "config",
   "errors.ts": "base",
+  "free-memory.ts": "base",
   "http-port.ts": "server",
   "log.ts": "base",
   "node.ts": "node",

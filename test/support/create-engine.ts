@@ -6,6 +6,7 @@ import { VaultError } from "../../src/errors.ts";
 import { silentLog } from "../../src/log.ts";
 import type { Log } from "../../src/log.ts";
 import { ByteCache } from "../../src/segment/byte-cache.ts";
+import { createBlockCache } from "../../src/segment/reader.ts";
 import type { StreamSettings } from "../../src/stream/commands.ts";
 import type { Engine, EngineSettings, Leadership } from "../../src/stream/engine.ts";
 import { noTelemetry, type Telemetry } from "../../src/telemetry.ts";
@@ -110,7 +111,7 @@ export function createEngine(t: ExecutionContext, common: EngineOptions = {}): T
           streamDefaults: { ...defaultStream, ...common.defaults, ...own.defaults },
         },
         caches: {
-          blocks: new ByteCache(options.readCacheBytes ?? 8 * MiB, 8),
+          blocks: createBlockCache(options.readCacheBytes ?? 8 * MiB, 8),
           indexes: new ByteCache(MiB, 8),
           blockBytes: options.blockBytes ?? 64 * KiB,
           readAheadBlocks: 1,

@@ -7,6 +7,7 @@ import { VaultError } from "../../src/errors.ts";
 import { startElection } from "../../src/leader/election.ts";
 import { silentLog } from "../../src/log.ts";
 import { ByteCache } from "../../src/segment/byte-cache.ts";
+import { createBlockCache } from "../../src/segment/reader.ts";
 import type { Engine } from "../../src/stream/engine.ts";
 import { noTelemetry } from "../../src/telemetry.ts";
 import { TailBudget } from "../../src/stream/tail-cache.ts";
@@ -70,7 +71,7 @@ export async function createPoweredVault(t: ExecutionContext, files: LossyFileSy
     leadership,
     settings: { ...config, settleMs: 50, frameBytes: 8 * KiB, streamDefaults },
     caches: {
-      blocks: new ByteCache(64 * KiB, 8),
+      blocks: createBlockCache(64 * KiB, 8),
       indexes: new ByteCache(64 * KiB, 8),
       blockBytes: 16 * KiB,
       readAheadBlocks: 1,
