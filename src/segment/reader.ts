@@ -53,16 +53,20 @@ export function createBlockCache(bytesMax: number, readsMax: number): ByteCache<
   return new ByteCache<Block>(bytesMax, readsMax, ({ bytes }) => freeMemory(bytes));
 }
 
-/** The block that holds `offset`, from storage or the cache. Starts to read the blocks behind it. */
+/**
+ * The block that holds `offset`, from storage or the cache. Starts to read the blocks behind it where they are wanted
+ * next: not for a look at one place.
+ */
 export async function readBlock(
   source: SegmentSource,
   segment: ReadableSegment,
   offset: bigint,
   caches: ReadCaches,
+  readAhead: boolean,
 ): Promise<Loan<Block>> {
   const { start, end } = segment.index.blockAt(segment.index.positionOfOffset(offset), caches.blockBytes);
   const block = borrowBlock(source, segment, start, end, caches);
-  let ahead = end;
+  let ahead = readAhead ? end : undefined;
   for (let i = 0; i < caches.readAheadBlocks && ahead !== undefined; i++) {
     const next = segment.index.blockAt(ahead, caches.blockBytes);
     // A failure shows when the block is asked for.

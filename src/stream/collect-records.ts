@@ -41,7 +41,8 @@ export interface Reach {
  */
 export async function collectRecords(view: StreamView, plan: Plan, progress: Reach): Promise<Loan<Uint8Array[]>> {
   if (progress.offset < view.startOffset) throw outOfRange(view, progress.offset);
-  const { value: frames, giveBack } = await view.framesFrom(progress.offset);
+  // Whoever has read before reads on; a first read may be for one record only.
+  const { value: frames, giveBack } = await view.framesFrom(progress.offset, progress.timestamp !== undefined);
   const payload: Uint8Array[] = [];
   const from = progress.offset;
   let bytes = 0;

@@ -16,7 +16,7 @@ export async function describeLog(
   const { name, incarnation, startOffset, nextOffset, lastTimestamp } = view;
   const segments = await Promise.all(log.sealed.map((segment) => sealedSegment(engine, log, segment)));
   const sealedBytes = segments.reduce((sum, segment) => sum + segment.endPosition, 0);
-  const first = startOffset < nextOffset ? await view.framesFrom(startOffset).catch(ifDamaged) : undefined;
+  const first = startOffset < nextOffset ? await view.framesFrom(startOffset, false).catch(ifDamaged) : undefined;
   first?.giveBack();
   return {
     name,

@@ -93,12 +93,12 @@ export class FollowedStream implements StreamView {
     if (this.ending !== undefined) throw this.ending;
   }
 
-  async framesFrom(offset: bigint): Promise<Loan<readonly Frame[]>> {
+  async framesFrom(offset: bigint, readAhead: boolean): Promise<Loan<readonly Frame[]>> {
     this.assertOpen();
     const cached = this.tail.framesFrom(offset);
     if (cached !== undefined) return lend(cached);
     try {
-      return await readFrames(this.engine, this.log, this.tail, offset);
+      return await readFrames(this.engine, this.log, this.tail, offset, readAhead);
     } catch (error) {
       if (!isKind(error, "notFound", "outOfRange")) throw error;
       // The segment went while it was read: the stream was deleted, or trimmed.

@@ -24,13 +24,15 @@ export interface ReadableLog {
 
 /**
  * Frames from the one that holds `offset` on, in order: at least one, how many depends on where they come from.
- * `offset` is below the log's next. Throws `outOfRange` where its segment is gone, `corrupt` where it is damaged.
+ * `offset` is below the log's next; `readAhead`: whether what is behind them is wanted next. Throws `outOfRange` where
+ * its segment is gone, `corrupt` where it is damaged.
  */
 export async function readFrames(
   engine: Engine,
   log: ReadableLog,
   tail: TailCache,
   offset: bigint,
+  readAhead: boolean,
 ): Promise<Loan<readonly Frame[]>> {
   const cached = tail.framesFrom(offset);
   if (cached !== undefined) return lend(cached);
@@ -40,6 +42,7 @@ export async function readFrames(
     segment,
     offset,
     engine.caches,
+    readAhead,
   );
   return { value: block.frames.slice(frameInBlock(block, offset, segment)), giveBack };
 }
@@ -55,7 +58,7 @@ export async function findTimestamp(
   const segment = await firstSegmentReaching(engine, log, timestamp);
   let offset = segment.index.offsetBeforeTimestamp(timestamp) ?? segment.firstOffset;
   while (offset < log.nextOffset) {
-    const { value: frames, giveBack } = await readFrames(engine, log, tail, offset);
+    const { value: frames, giveBack } = await readFrames(engine, log, tail, offset, false);
     // Frames are looked at, not into.
     giveBack();
     for (const frame of frames) {

@@ -27,8 +27,9 @@ export interface StreamView {
   /**
    * Frames from the one that holds `offset` on, in order: at least one. `offset` is below `nextOffset`. Throws
    * `outOfRange` where it is trimmed, `corrupt` where it is damaged. Their payloads are there until they are given back.
+   * `readAhead`: whether what comes behind them is wanted next, so that it is read meanwhile.
    */
-  framesFrom(offset: bigint): Promise<Loan<readonly Frame[]>>;
+  framesFrom(offset: bigint, readAhead: boolean): Promise<Loan<readonly Frame[]>>;
   /** The first offset at or after `timestamp`, in milliseconds since 1970, of what is kept. */
   offsetAt(timestamp: number): Promise<bigint>;
   /** Resolves when there is something new, after `delayMs`, or when `signal` is aborted. */

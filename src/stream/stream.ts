@@ -131,7 +131,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
   }
 
   /** Frames from the one with `offset` on. See `readFrames`. */
-  async framesFrom(offset: bigint): Promise<Loan<readonly Frame[]>> {
+  async framesFrom(offset: bigint, readAhead: boolean): Promise<Loan<readonly Frame[]>> {
     const cached = this.tail.framesFrom(offset);
     if (cached !== undefined) {
       this.tailReads.hits.add(1);
@@ -139,7 +139,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     }
     this.tailReads.misses.add(1);
     try {
-      return await readFrames(this.engine, this.log, this.tail, offset);
+      return await readFrames(this.engine, this.log, this.tail, offset, readAhead);
     } catch (error) {
       // The segment went while it was read: the stream was deleted, or trimmed.
       if (isKind(error, "notFound") && this.ending !== undefined) throw this.ending;
