@@ -56,9 +56,13 @@ export class OffsetIndex {
     return this.entries[lastIndex(this.entries, (entry) => entry.firstOffset <= offset)]?.position ?? 0;
   }
 
-  /** The first offset of the last entry before `timestamp`: no frame before it is at or after that time. */
-  offsetBeforeTimestamp(timestamp: number): bigint | undefined {
-    return this.entries[lastIndex(this.entries, (entry) => entry.timestamp < timestamp)]?.firstOffset;
+  /**
+   * The first offsets of the entries around `timestamp`: no frame before `before` is at or after that time, and all from
+   * `after` on are.
+   */
+  offsetsAround(timestamp: number): { before: bigint | undefined; after: bigint | undefined } {
+    const at = lastIndex(this.entries, (entry) => entry.timestamp < timestamp);
+    return { before: this.entries[at]?.firstOffset, after: this.entries[at + 1]?.firstOffset };
   }
 
   /** The block that holds `position`: the run of entries in one `blockBytes` stretch; its end is undefined at the end. */

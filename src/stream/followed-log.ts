@@ -18,6 +18,7 @@ import type { Engine } from "./engine.ts";
 import { type ReadableLog, sealedSegment } from "./log-reader.ts";
 import { segmentPrefix, type StreamMetadata } from "./metadata.ts";
 import { listedSegment, type ListedSegment, listSegments } from "./segment-list.ts";
+import { SegmentTimes } from "./segment-times.ts";
 import type { StreamEnd } from "./stream-end.ts";
 import type { FrameRun } from "./tail-cache.ts";
 
@@ -46,6 +47,7 @@ interface Suspect {
 export class FollowedLog implements ReadableLog {
   readonly incarnation: string;
   readonly seed: number;
+  readonly times = new SegmentTimes();
   private readonly engine: Engine;
   private readonly prefix: string;
   private sealedSegments: readonly ListedSegment[];

@@ -6,6 +6,7 @@ import { frameInBlock, loadSealed, type ReadableSegment, readBlock, type SealedS
 import type { SegmentSource } from "../segment/scan.ts";
 import type { Engine } from "./engine.ts";
 import type { ListedSegment } from "./segment-list.ts";
+import { chooseProbe, type SegmentTimes } from "./segment-times.ts";
 import type { TailCache } from "./tail-cache.ts";
 
 /** A log, as far as reading goes. */
@@ -20,6 +21,8 @@ export interface ReadableLog {
   readonly sealed: readonly ListedSegment[];
   /** The last segment. */
   readonly openSegment: ReadableSegment;
+  /** What is known of the sealed ones. */
+  readonly times: SegmentTimes;
 }
 
 /**
@@ -56,8 +59,10 @@ export async function findTimestamp(
 ): Promise<bigint> {
   if (log.nextOffset === 0n || timestamp > log.lastTimestamp) return log.nextOffset;
   const segment = await firstSegmentReaching(engine, log, timestamp);
-  let offset = segment.index.offsetBeforeTimestamp(timestamp) ?? segment.firstOffset;
-  while (offset < log.nextOffset) {
+  const { before, after = log.nextOffset } = segment.index.offsetsAround(timestamp);
+  let offset = before ?? segment.firstOffset;
+  // From `after` on all is late enough: that needs no look.
+  while (offset < after && offset < log.nextOffset) {
     const { value: frames, giveBack } = await readFrames(engine, log, tail, offset, false);
     // Frames are looked at, not into.
     giveBack();
@@ -70,23 +75,30 @@ export async function findTimestamp(
 }
 
 /** What a sealed segment holds, from its index. */
-export function sealedSegment(engine: Engine, log: ReadableLog, segment: ListedSegment): Promise<SealedSegment> {
+export async function sealedSegment(engine: Engine, log: ReadableLog, segment: ListedSegment): Promise<SealedSegment> {
   const source = sourceOf(engine, log, segment.blob);
-  return loadSealed(source, log.incarnation, segment.firstOffset, segment.indexBlob, engine.caches);
+  const loaded = await loadSealed(source, log.incarnation, segment.firstOffset, segment.indexBlob, engine.caches);
+  log.times.learn(loaded);
+  return loaded;
 }
 
+/** How often in a row a search by time goes where the time would be if records came at an even rate. */
+const guessesMax = 3;
+
 async function firstSegmentReaching(engine: Engine, log: ReadableLog, timestamp: number): Promise<ReadableSegment> {
-  const { sealed } = log;
-  let low = 0;
-  let high = sealed.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const segment = await sealedSegment(engine, log, sealed[middle]!);
-    if (segment.lastTimestamp < timestamp) low = middle + 1;
-    else high = middle;
+  const { sealed, openSegment, times } = log;
+  const openTime = openSegment.index.entries[0]?.timestamp;
+  for (let probes = 1; ; probes++) {
+    const search = times.narrow(sealed, timestamp, openTime);
+    const { low, high } = search;
+    if (low === high) {
+      const found = sealed[low];
+      return found === undefined ? openSegment : sealedSegment(engine, log, found);
+    }
+    // Every other one, once it shows that guesses do not lead there.
+    const bisecting = probes > guessesMax && probes % 2 === 0;
+    await sealedSegment(engine, log, sealed[chooseProbe(search, timestamp, bisecting)]!);
   }
-  const found = sealed[low];
-  return found === undefined ? log.openSegment : sealedSegment(engine, log, found);
 }
 
 async function segmentOf(engine: Engine, log: ReadableLog, offset: bigint): Promise<ReadableSegment> {

@@ -19,6 +19,7 @@ import type { StreamSettings } from "./commands.ts";
 import type { Engine } from "./engine.ts";
 import type { ReadableLog } from "./log-reader.ts";
 import { indexBlob, type ListedSegment, segmentBlob } from "./segment-list.ts";
+import { SegmentTimes } from "./segment-times.ts";
 
 /** What a log begins with. */
 export interface OpenedLog {
@@ -37,6 +38,7 @@ export class StreamLog implements ReadableLog {
   readonly fence: Fence;
   readonly incarnation: string;
   readonly seed: number;
+  readonly times = new SegmentTimes();
   readonly producers: ProducerTable;
   readonly damages: readonly Damage[];
   private readonly engine: Engine;

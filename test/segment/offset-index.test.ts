@@ -49,13 +49,17 @@ test("offset index - it leads to a frame at or before any offset, never far befo
   t.is(new OffsetIndex().positionOfOffset(5n), 0);
 });
 
-test("offset index - no frame before what it names for a time is at or after that time", (t) => {
+test("offset index - around a time, no frame before is at or after it, and none behind is before it", (t) => {
   const frames = randomFrames(createRandom(2), 400);
   const index = indexOf(frames);
   for (let time = 900; time < frames.at(-1)!.timestamp + 200; time += 50) {
-    const from = index.offsetBeforeTimestamp(time) ?? 0n;
+    const { before = 0n, after = 1n << 62n } = index.offsetsAround(time);
     t.true(
-      frames.filter((frame) => frame.firstOffset < from).every((frame) => frame.timestamp < time),
+      frames.filter((frame) => frame.firstOffset < before).every((frame) => frame.timestamp < time),
+      `${time}`,
+    );
+    t.true(
+      frames.filter((frame) => frame.firstOffset >= after).every((frame) => frame.timestamp >= time),
       `${time}`,
     );
   }
