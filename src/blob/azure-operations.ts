@@ -1,6 +1,7 @@
 /** What a store on Azure does for each operation of the port. The invariants stand in azure.ts. */
 import type { PageBlobClient } from "@azure/storage-blob";
 import { isKind, VaultError } from "../errors.ts";
+import { freeMemory } from "../free-memory.ts";
 import { isBlobMissing, isRangeBeyondEnd } from "./azure-errors.ts";
 import type { AzureRequests } from "./azure-requests.ts";
 import type { AzureContainer } from "./azure-target.ts";
@@ -216,15 +217,7 @@ async function download(
     try {
       // The SDK would go on under the first answer's version, and so fail on a blob that is being written.
       const answer = await client.download(position, lengthBytes, { maxRetryRequests: 0, abortSignal });
-      const bytes = Buffer.allocUnsafeSlow(answer.contentLength ?? 0);
-      let count = 0;
-      for await (const piece of answer.readableStreamBody ?? []) {
-        const buffer = Buffer.from(piece);
-        if (count + buffer.length > bytes.length) throw new Error("the body is longer than its header said");
-        bytes.set(buffer, count);
-        count += buffer.length;
-      }
-      if (count < bytes.length) throw new Error("the body ended early");
+      const bytes = await gather(answer.readableStreamBody, answer.contentLength ?? 0);
       return { bytes, etag: etagOf(name, answer.etag) };
     } catch (error) {
       if (isRangeBeyondEnd(error)) return "beyond";
@@ -232,6 +225,21 @@ async function download(
       throw error;
     }
   });
+}
+
+/** Puts a body together in memory of its own. */
+async function gather(body: NodeJS.ReadableStream | undefined, lengthBytes: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(lengthBytes);
+  let count = 0;
+  for await (const piece of (body ?? []) as AsyncIterable<Buffer>) {
+    if (count + piece.length > bytes.length) throw new Error("the body is longer than its header said");
+    bytes.set(piece, count);
+    count += piece.length;
+    // A body comes in hundreds of pieces, which the HTTP parser has made for us alone.
+    freeMemory(piece);
+  }
+  if (count < bytes.length) throw new Error("the body ended early");
+  return bytes;
 }
 
 /** The operations on block blobs of a store on Azure. */
