@@ -287,7 +287,7 @@ function createOutlet(state: ServerState, path: string, call: WritableCall): Out
       const message = toOutgoing(response);
       call.write(message as WireBytes as Buffer, (error: Error | null | undefined) => {
         // Of what failed the system may still have a part.
-        if (error == null) message.free();
+        if (error === null || error === undefined) message.free();
         onSent();
       });
     },
