@@ -304,7 +304,8 @@ export function commonOperations(
       });
       const items = [];
       for (const { name, properties } of page.segment.blobItems) {
-        items.push({ name, sizeBytes: properties.contentLength ?? 0 });
+        const changedAt = properties.lastModified.getTime();
+        items.push({ name, sizeBytes: properties.contentLength ?? 0, changedAt });
       }
       return { items, next: markerOf(page.continuationToken), date: dateOf(page.date) };
     },

@@ -81,6 +81,8 @@ export interface BlobBytes {
 export interface BlobEntry {
   readonly name: string;
   readonly sizeBytes: number;
+  /** When it was changed last, by storage's own clock and as exactly as that tells: for guesses only. */
+  readonly changedAt?: number | undefined;
 }
 
 /** A page of a listing. */

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { ErrorDetail, ErrorKind } from "../errors.ts";
 import { VaultError } from "../errors.ts";
-import type { BlobStore, Fence } from "./blob-store.ts";
+import type { BlobEntry, BlobStore, Fence } from "./blob-store.ts";
 
 /** One thing that a store must do. */
 export interface ContractCheck {
@@ -61,4 +61,9 @@ export async function outcomeOf(promise: Promise<unknown>): Promise<string> {
     if (!(error instanceof VaultError)) return `no VaultError but ${String(error)}`;
     return error.detail.condition === undefined ? error.kind : `${error.kind} (${error.detail.condition})`;
   }
+}
+
+/** What a listing says of a blob, but for when it was changed: not every storage tells. */
+export function nameAndSize({ name, sizeBytes }: BlobEntry): BlobEntry {
+  return { name, sizeBytes };
 }

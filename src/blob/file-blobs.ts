@@ -11,7 +11,7 @@
  */
 import path from "node:path";
 import { VaultError } from "../errors.ts";
-import type { Etag } from "./blob-store.ts";
+import type { BlobEntry, Etag } from "./blob-store.ts";
 import type { Directories } from "./file-directories.ts";
 import type { Entry, FileBlob, FileRange } from "./file-entries.ts";
 import { fileChangeUnknown, fileNotChanged, fileNotRead, NothingWritten } from "./file-errors.ts";
@@ -31,8 +31,8 @@ const placeAttemptsMax = 16;
 export interface FileBlobs {
   /** The blob of an entry, loaded and repaired; undefined if there is none. Within the entry's queue only. */
   load(entry: Entry): Promise<FileBlob | undefined>;
-  /** Kind and size of a file, without taking it into use; undefined if there is none. */
-  probeSize(filePath: string): Promise<number | undefined>;
+  /** Size and last change of a file, without taking it into use; undefined if there is none. */
+  probe(filePath: string): Promise<Pick<BlobEntry, "sizeBytes" | "changedAt"> | undefined>;
   /** Reads from a page blob's file. */
   read(entry: Entry, position: number, lengthBytes: number): Promise<Buffer>;
   /** Reads a block blob's file as a whole. */
@@ -154,11 +154,13 @@ export function createFileBlobs(
     load,
     change,
 
-    async probeSize(filePath) {
+    async probe(filePath) {
       const stats = await fileSystem.stat(filePath);
       if (stats === undefined || stats.directory) return undefined;
+      const { changedAt } = stats;
       // The file of a page blob has whole pages, so that most others are told by their size.
-      if (stats.sizeBytes < headerBytes || stats.sizeBytes % headerBytes !== 0) return stats.sizeBytes;
+      if (stats.sizeBytes < headerBytes || stats.sizeBytes % headerBytes !== 0)
+        return { sizeBytes: stats.sizeBytes, changedAt };
       const file = await fileSystem.open(filePath, "existing").catch((error: unknown) => {
         // Deleted since.
         if (hasCode(error, "ENOENT", "ENOTDIR")) return undefined;
@@ -167,7 +169,7 @@ export function createFileBlobs(
       if (file === undefined) return undefined;
       try {
         const header = await readHeader(filePath, file);
-        return header?.sizeBytes ?? stats.sizeBytes;
+        return { sizeBytes: header?.sizeBytes ?? stats.sizeBytes, changedAt };
       } finally {
         await file.close();
       }

@@ -179,10 +179,10 @@ export function commonOperations(
       const items: BlobEntry[] = [];
       for await (const found of withReadErrors(prefix, directories.walk(prefix, from ?? ""))) {
         if (items.length === limit) return { items, next: found.name, date: clock.now() };
-        const sizeBytes = await files.probeSize(found.path).catch((error: unknown) => {
+        const probed = await files.probe(found.path).catch((error: unknown) => {
           throw fileNotRead(found.name, error);
         });
-        if (sizeBytes !== undefined) items.push({ name: found.name, sizeBytes });
+        if (probed !== undefined) items.push({ name: found.name, ...probed });
       }
       return { items, next: undefined, date: clock.now() };
     },

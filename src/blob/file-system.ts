@@ -10,6 +10,13 @@ export interface DirectoryEntry {
   readonly directory: boolean;
 }
 
+/** What is known of a file or directory. */
+export interface FileStats {
+  readonly sizeBytes: number;
+  readonly directory: boolean;
+  readonly changedAt?: number;
+}
+
 /** An open file. */
 export interface OpenFile {
   /** Fills `buffer` from `position` on; resolves to how many bytes there were. */
@@ -27,8 +34,8 @@ export interface OpenFile {
 export interface FileSystem {
   /** Opens a file that is there, or makes one that must not be there. */
   open(path: string, mode: "existing" | "new"): Promise<OpenFile>;
-  /** Size and kind; undefined if there is nothing. */
-  stat(path: string): Promise<{ readonly sizeBytes: number; readonly directory: boolean } | undefined>;
+  /** Size, kind, and when the content changed last (milliseconds since 1970); undefined if there is nothing. */
+  stat(path: string): Promise<FileStats | undefined>;
   /** Moves a file, over one that is there. */
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
@@ -54,7 +61,7 @@ export const nodeFileSystem: FileSystem = {
   async stat(path) {
     try {
       const stats = await call<fs.Stats>((done) => fs.stat(path, done));
-      return { sizeBytes: stats.size, directory: stats.isDirectory() };
+      return { sizeBytes: stats.size, directory: stats.isDirectory(), changedAt: stats.mtimeMs };
     } catch (error) {
       if (hasCode(error, "ENOENT", "ENOTDIR")) return undefined;
       throw error;

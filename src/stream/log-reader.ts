@@ -82,7 +82,7 @@ export async function sealedSegment(engine: Engine, log: ReadableLog, segment: L
   return loaded;
 }
 
-/** How often in a row a search by time goes where the time would be if records came at an even rate. */
+/** How often in a row a search by time goes where it guesses that the time is. */
 const guessesMax = 3;
 
 async function firstSegmentReaching(engine: Engine, log: ReadableLog, timestamp: number): Promise<ReadableSegment> {
@@ -97,7 +97,7 @@ async function firstSegmentReaching(engine: Engine, log: ReadableLog, timestamp:
     }
     // Every other one, once it shows that guesses do not lead there.
     const bisecting = probes > guessesMax && probes % 2 === 0;
-    await sealedSegment(engine, log, sealed[chooseProbe(search, timestamp, bisecting)]!);
+    await sealedSegment(engine, log, sealed[chooseProbe(search, sealed, timestamp, bisecting)]!);
   }
 }
 

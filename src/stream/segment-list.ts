@@ -10,6 +10,8 @@ export interface ListedSegment {
   readonly indexBlob: string;
   /** Whether there is an index: at least a checkpoint. */
   readonly indexed: boolean;
+  /** When storage says that the page blob was changed last, in milliseconds since 1970: for guesses only. */
+  readonly changedAt?: number | undefined;
 }
 
 const listLimit = 5000;
@@ -32,16 +34,20 @@ export function listedSegment(prefix: string, firstOffset: bigint, indexed = tru
 
 /** Lists the segments under `prefix`, in order. */
 export async function listSegments(store: BlobReader, prefix: string): Promise<ListedSegment[]> {
-  const segments = new Set<string>();
+  const segments = new Map<string, number | undefined>();
   const indexes = new Set<string>();
   let from: string | undefined;
   do {
     const page = await store.list(prefix, listLimit, from);
-    for (const { name } of page.items) {
+    for (const { name, changedAt } of page.items) {
       const match = blobName.exec(name.slice(prefix.length));
-      if (match !== null) (match[2] === "segment" ? segments : indexes).add(match[1]!);
+      if (match?.[2] === "segment") segments.set(match[1]!, changedAt);
+      else if (match !== null) indexes.add(match[1]!);
     }
     from = page.next;
   } while (from !== undefined);
-  return [...segments].toSorted().map((digits) => listedSegment(prefix, BigInt(digits), indexes.has(digits)));
+  return [...segments.keys()].toSorted().map((digits) => ({
+    ...listedSegment(prefix, BigInt(digits), indexes.has(digits)),
+    changedAt: segments.get(digits),
+  }));
 }

@@ -54,11 +54,20 @@ export class SegmentTimes {
 }
 
 /**
- * Which segment to look at next, of those that a search has left: where it would be if records came at an even rate.
- * `bisect`: the middle one, so that a rate that is not even costs no more than twice the steps of a bisection.
+ * Which of `segments` to look at next, of those that a search has left: the first that storage changed no earlier than
+ * `timestamp`, as a segment is not changed after its last record; else where it would be if records came at an even rate.
+ * `bisect`: the middle one, so that guesses that lead nowhere cost no more than twice the steps of a bisection.
  */
-export function chooseProbe({ low, high, lowTime, highTime }: TimeSearch, timestamp: number, bisect: boolean): number {
-  if (bisect || lowTime === undefined || highTime === undefined || highTime <= lowTime) return (low + high) >>> 1;
+export function chooseProbe(
+  { low, high, lowTime, highTime }: TimeSearch,
+  segments: readonly ListedSegment[],
+  timestamp: number,
+  bisect: boolean,
+): number {
+  if (bisect) return (low + high) >>> 1;
+  const changed = segments.findIndex(({ changedAt = 0 }, at) => at >= low && at < high && changedAt >= timestamp);
+  if (changed >= 0) return changed;
+  if (lowTime === undefined || highTime === undefined || highTime <= lowTime) return (low + high) >>> 1;
   const at = low + Math.floor(((timestamp - lowTime) / (highTime - lowTime)) * (high - low));
   return Math.max(low, Math.min(at, high - 1));
 }

@@ -77,14 +77,18 @@ test("seeks - the times of segments lead to the first that does not end before a
   for (let run = 0; run < 50; run++) {
     const bounds: number[] = [0];
     for (let i = 0; i < 2 * 40; i++) bounds.push(bounds.at(-1)! + Math.floor(random() ** 8 * 1000));
-    const segments = Array.from({ length: 40 }, (_, i) => listedSegment("p/", BigInt(i)));
+    // What storage says of changes leads the right way, nowhere, or is not there.
+    const segments = Array.from({ length: 40 }, (_, i) => ({
+      ...listedSegment("p/", BigInt(i)),
+      changedAt: [bounds[2 * i + 1]! + 1, 0, undefined][run % 3],
+    }));
     const openTime = bounds[80];
     const timestamp = Math.floor(random() * (openTime! + 2));
     const times = new SegmentTimes();
     let search = times.narrow(segments, timestamp, openTime);
     for (let probes = 0; search.low < search.high; probes++) {
       t.true(probes < 12);
-      const at = chooseProbe(search, timestamp, probes % 2 === 1);
+      const at = chooseProbe(search, segments, timestamp, probes % 2 === 1);
       t.true(at >= search.low && at < search.high);
       const index = new OffsetIndex();
       index.add({ firstOffset: BigInt(at), timestamp: bounds[2 * at]!, position: 0 });
