@@ -7,7 +7,7 @@
  */
 import type { Timer } from "../clock.ts";
 import { isKind, type VaultError } from "../errors.ts";
-import { lend, type Loan } from "../segment/byte-cache.ts";
+import type { Loan } from "../segment/byte-cache.ts";
 import type { Frame } from "../segment/format.ts";
 import { describeLog, describeSegments } from "./describe-log.ts";
 import type { Engine } from "./engine.ts";
@@ -96,7 +96,7 @@ export class FollowedStream implements StreamView {
   async framesFrom(offset: bigint, readAhead: boolean): Promise<Loan<readonly Frame[]>> {
     this.assertOpen();
     const cached = this.tail.framesFrom(offset);
-    if (cached !== undefined) return lend(cached);
+    if (cached !== undefined) return cached;
     try {
       return await readFrames(this.engine, this.log, this.tail, offset, readAhead);
     } catch (error) {

@@ -1,6 +1,6 @@
 /** Reading a stream's frames by offset or time: from the tail cache, else from storage. */
 import { VaultError } from "../errors.ts";
-import { lend, type Loan } from "../segment/byte-cache.ts";
+import type { Loan } from "../segment/byte-cache.ts";
 import type { Frame } from "../segment/format.ts";
 import { frameInBlock, loadSealed, type ReadableSegment, readBlock, type SealedSegment } from "../segment/reader.ts";
 import type { SegmentSource } from "../segment/scan.ts";
@@ -38,7 +38,7 @@ export async function readFrames(
   readAhead: boolean,
 ): Promise<Loan<readonly Frame[]>> {
   const cached = tail.framesFrom(offset);
-  if (cached !== undefined) return lend(cached);
+  if (cached !== undefined) return cached;
   const segment = await segmentOf(engine, log, offset);
   const { value: block, giveBack } = await readBlock(
     sourceOf(engine, log, segment.blob),

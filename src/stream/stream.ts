@@ -6,7 +6,7 @@
  * more is written or read.
  */
 import { isKind, VaultError } from "../errors.ts";
-import { lend, type Loan } from "../segment/byte-cache.ts";
+import type { Loan } from "../segment/byte-cache.ts";
 import type { Commit } from "../segment/commit.ts";
 import type { Frame } from "../segment/format.ts";
 import type { PublishCommand, PublishResult, StreamSettings } from "./commands.ts";
@@ -126,7 +126,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
 
   /** Makes an acknowledged commit visible. */
   committed(_log: StreamLog, commit: Commit): void {
-    this.tail.append(commit);
+    this.tail.append(commit, true);
     this.announce();
   }
 
@@ -135,7 +135,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     const cached = this.tail.framesFrom(offset);
     if (cached !== undefined) {
       this.tailReads.hits.add(1);
-      return lend(cached);
+      return cached;
     }
     this.tailReads.misses.add(1);
     try {

@@ -2,8 +2,11 @@
  * The newest frames of the streams, in memory, so that the tail is served without reading storage.
  *
  * Invariants: a cache holds frames of acknowledged commits only, without a gap, up to the stream's last one; all
- * caches together hold at most the budget's bytes, the oldest commit of all streams goes first.
+ * caches together hold at most the budget's bytes, the oldest commit of all streams goes first; the memory of a commit
+ * that was given up is freed as soon as nobody has its frames on loan.
  */
+import { freeMemory } from "../free-memory.ts";
+import type { Loan } from "../segment/byte-cache.ts";
 import type { Commit } from "../segment/commit.ts";
 import type { Frame } from "../segment/format.ts";
 
@@ -15,9 +18,16 @@ interface CachedCommit {
   /** Empty when they are given up: the budget's queue must not hold on to them. */
   frames: readonly Frame[];
   readonly bytes: number;
+  /** What is freed with it; undefined where that is not ours alone. */
+  readonly memory: ArrayBufferLike | undefined;
   /** Whether the cache holds it still. */
   held: boolean;
+  /** How many have its frames. */
+  loans: number;
 }
+
+/** Smaller commits are left to the garbage collector: to free them costs more than it saves. */
+const freedBytesMin = 16 * 1024;
 
 /** The budget's queue is cleaned when it has this many commits that are not held any more, and more than are held. */
 const staleCommitsMax = 1024;
@@ -61,6 +71,7 @@ export class TailBudget {
     commit.frames = [];
     this.used -= commit.bytes;
     this.count--;
+    freeUnused(commit);
   }
 }
 
@@ -74,21 +85,27 @@ export class TailCache {
     this.budget = budget;
   }
 
-  /** Takes an acknowledged commit, or a run of frames that was read from storage. */
-  append(commit: FrameRun): void {
+  /**
+   * Takes an acknowledged commit, or a run of frames that was read from storage. `owned`: whether nobody else looks at its
+   * memory from now on.
+   */
+  append(commit: FrameRun, owned = false): void {
     const content = commit.endPosition - commit.position;
     // The frames hold on to all that was allocated for the commit: where that is much more, keep copies of them.
     const allocated = commit.bytes.buffer.byteLength;
     const compact = content * 2 < allocated;
     const frames = compact ? commit.frames.map(copyFrame) : commit.frames;
     const bytes = (compact ? content : allocated) + frames.length * frameBytes;
-    const cached = { cache: this, frames, bytes, held: true };
+    const mine = owned && allocated >= freedBytesMin ? commit.bytes.buffer : undefined;
+    if (compact) free(mine);
+    const memory = compact ? undefined : mine;
+    const cached = { cache: this, frames, bytes, memory, held: true, loans: 0 };
     this.commits.push(cached);
     this.budget.take(cached);
   }
 
   /** The frames of the commit that holds `offset`, from the one with it on; undefined where it is not held. */
-  framesFrom(offset: bigint): readonly Frame[] | undefined {
+  framesFrom(offset: bigint): Loan<readonly Frame[]> | undefined {
     const first = this.commits[this.head];
     if (first === undefined || offset < first.frames[0]!.firstOffset) return undefined;
     let low = this.head;
@@ -98,8 +115,8 @@ export class TailCache {
       if (this.commits[middle]!.frames.at(-1)!.nextOffset <= offset) low = middle + 1;
       else high = middle;
     }
-    const frames = this.commits[low]?.frames;
-    return frames?.slice(frames.findIndex((frame) => frame.nextOffset > offset));
+    const commit = this.commits[low];
+    return commit && borrow(commit, offset);
   }
 
   /** Gives up the oldest commit, if there is one. */
@@ -120,6 +137,30 @@ export class TailCache {
     this.commits = [];
     this.head = 0;
   }
+}
+
+/** The frames of a commit from the one that holds `offset` on. */
+function borrow(commit: CachedCommit, offset: bigint): Loan<readonly Frame[]> {
+  const { frames } = commit;
+  commit.loans++;
+  let given = false;
+  return {
+    value: frames.slice(frames.findIndex((frame) => frame.nextOffset > offset)),
+    giveBack() {
+      if (given) return;
+      given = true;
+      commit.loans--;
+      freeUnused(commit);
+    },
+  };
+}
+
+function freeUnused({ held, loans, memory }: CachedCommit): void {
+  if (!held && loans === 0) free(memory);
+}
+
+function free(memory: ArrayBufferLike | undefined): void {
+  if (memory !== undefined) freeMemory(new Uint8Array(memory));
 }
 
 /** What a frame's object takes in memory, about. */

@@ -131,8 +131,8 @@ export const defects: readonly Defect[] = [
   defect(
     "the tail's frames are cut off by one",
     "stream/tail-cache.ts",
-    "    return frames?.slice(frames.findIndex((frame) => frame.nextOffset > offset));",
-    "    return frames?.slice(Math.min(frames.length - 1, frames.findIndex((frame) => frame.nextOffset > offset) + 1));",
+    "    value: frames.slice(frames.findIndex((frame) => frame.nextOffset > offset)),",
+    "    value: frames.slice(Math.min(frames.length - 1, frames.findIndex((frame) => frame.nextOffset > offset) + 1)),",
   ),
   defect(
     "a filter skips the seam between storage and tail",
