@@ -52,8 +52,9 @@ interface Subscription {
   readonly clock: Clock;
   readonly responseBytes: number;
   readonly signal: AbortSignal;
-  /** Where it stands, for those who look. */
-  readonly standing: Standing;
+  /** Counts it, and makes where it stands for those who look. Throws where there are too many. */
+  readonly begin: () => Standing;
+  readonly end: (standing: Standing) => void;
 }
 
 /**
@@ -61,10 +62,12 @@ interface Subscription {
  * has moved it goes on with the next one, from the same offset.
  */
 export async function* subscribe(subscription: Subscription): AsyncGenerator<Delivery> {
-  const { source, clock, signal, command, standing } = subscription;
-  let view = await source.take();
-  standing.view = view;
+  const { source, clock, signal, command } = subscription;
+  const standing = subscription.begin();
+  let view: StreamView | undefined;
   try {
+    view = await source.take();
+    standing.view = view;
     const { incarnation } = view;
     if (command.incarnation !== undefined && command.incarnation !== incarnation) {
       throw wrongIncarnation(view.name, command.incarnation, incarnation);
@@ -111,7 +114,8 @@ export async function* subscribe(subscription: Subscription): AsyncGenerator<Del
       if (turn.idle) await waitForNews(subscription, view, begun.plan, begun.progress);
     }
   } finally {
-    source.giveBack(view);
+    if (view !== undefined) source.giveBack(view);
+    subscription.end(standing);
   }
 }
 

@@ -27,7 +27,7 @@ import type { Stream } from "./stream.ts";
 import type { StreamEndSink, StreamEndSource } from "./stream-end.ts";
 import { StreamViews } from "./stream-views.ts";
 import { subscribe } from "./subscription.ts";
-import { createSubscriptionMeters, type SubscriptionMeters } from "./subscription-meters.ts";
+import { createSubscriptionMeters, type Standing, type SubscriptionMeters } from "./subscription-meters.ts";
 import { removeTrimmed, trimOffset, withStart } from "./trim.ts";
 import { createVaultMeters, type VaultMeters } from "./vault-meters.ts";
 
@@ -103,25 +103,17 @@ export class Vault implements VaultApi {
     return (stream?.pending ?? this.pending).waitForRoom(bytes, signal);
   }
 
-  async *subscribe(command: SubscribeCommand, signal: AbortSignal): AsyncGenerator<Delivery> {
+  subscribe(command: SubscribeCommand, signal: AbortSignal): AsyncGenerator<Delivery> {
     const { clock, settings } = this.engine;
-    if (this.subscriptions.open >= settings.subscriptionsMax) {
-      const message = `this vault has ${settings.subscriptionsMax} subscriptions, which is its limit`;
-      throw new VaultError("overloaded", message, { retryAfterMs: 10 * retryAfterMs });
-    }
-    const standing = this.subscriptions.begin(command.stream);
-    try {
-      yield* subscribe({
-        source: this.views.sourceOf(command.stream),
-        command,
-        clock,
-        responseBytes: settings.responseBytes,
-        signal,
-        standing,
-      });
-    } finally {
-      this.subscriptions.end(standing);
-    }
+    return subscribe({
+      source: this.views.sourceOf(command.stream),
+      command,
+      clock,
+      responseBytes: settings.responseBytes,
+      signal,
+      begin: () => this.beginSubscription(command.stream),
+      end: (standing) => this.subscriptions.end(standing),
+    });
   }
 
   async createStream(name: string, settings: SettingsChange): Promise<StreamInfo> {
@@ -232,6 +224,15 @@ export class Vault implements VaultApi {
     this.subscriptions.close();
     this.views.close();
     await this.streams.close();
+  }
+
+  private beginSubscription(stream: string): Standing {
+    const { subscriptionsMax } = this.engine.settings;
+    if (this.subscriptions.open >= subscriptionsMax) {
+      const message = `this vault has ${subscriptionsMax} subscriptions, which is its limit`;
+      throw new VaultError("overloaded", message, { retryAfterMs: 10 * retryAfterMs });
+    }
+    return this.subscriptions.begin(stream);
   }
 
   private assertAccepting(): void {
