@@ -17,7 +17,7 @@ import type { Clock } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { CallContext, Handler, HandlerTable, WireBytes } from "./handlers.ts";
-import { MessageDecoder } from "./message-decoder.ts";
+import { decodeAtOnce } from "./message-decoder.ts";
 import { toOutgoing } from "./message-memory.ts";
 import type { Outlet, ResponseLimits } from "./response-room.ts";
 import { UnsentBudget } from "./response-room.ts";
@@ -128,21 +128,10 @@ function toChannelOptions(settings: GrpcServerSettings): grpc.ServerOptions {
     "grpc.max_concurrent_streams": settings.callsPerConnectionMax,
     "grpc.keepalive_time_ms": settings.keepaliveMs,
     "grpc.keepalive_timeout_ms": settings.keepaliveTimeoutMs,
-    interceptors: [decodeAtOnce],
+    interceptors: [(_method, call) => decodeAtOnce(call as grpc.ServerInterceptingCall, receiveBytesMax)],
     ...(connectionAgeMsMax === undefined ? {} : { "grpc.max_connection_age_ms": connectionAgeMsMax }),
     ...(connectionAgeGraceMs === undefined ? {} : { "grpc.max_connection_age_grace_ms": connectionAgeGraceMs }),
   };
-}
-
-/**
- * Gives a call our decoder, before any of it has come. grpc-js has no option for it.
- * [grpc-js 1.14: BaseServerInterceptingCall] A test sees to it that its field is there.
- */
-function decodeAtOnce(_method: unknown, call: grpc.ServerInterceptingCallInterface): grpc.ServerInterceptingCall {
-  const intercepted = call as unknown as { decoder: Pick<MessageDecoder, "write"> };
-  if (typeof intercepted.decoder?.write !== "function") throw new Error("grpc-js has its decoder elsewhere");
-  intercepted.decoder = new MessageDecoder(receiveBytesMax);
-  return call as grpc.ServerInterceptingCall;
 }
 
 async function listen(server: grpc.Server, address: string, settings: GrpcServerSettings): Promise<string> {

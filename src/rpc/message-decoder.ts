@@ -50,3 +50,14 @@ export class MessageDecoder {
     return this.message;
   }
 }
+
+/**
+ * Gives a call of grpc-js this decoder, before any of it has come: there is no option for it. Throws where grpc-js does
+ * not have it there any more. [grpc-js 1.14: BaseServerInterceptingCall]
+ */
+export function decodeAtOnce<T extends object>(call: T, messageBytesMax: number): T {
+  const intercepted = call as { decoder?: Partial<Pick<MessageDecoder, "write">> };
+  if (typeof intercepted.decoder?.write !== "function") throw new Error("grpc-js has its decoder elsewhere");
+  intercepted.decoder = new MessageDecoder(messageBytesMax);
+  return call;
+}

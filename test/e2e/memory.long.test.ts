@@ -98,30 +98,33 @@ async function residentBytesMax(pid: number): Promise<number> {
 
 const withProc = existsSync("/proc/self/status") ? test : test.skip;
 
-withProc("memory - stalled and idle subscribers and publishers at full speed stay within the named limits", async (t) => {
-  t.timeout(600_000);
-  const vault = await startVaultProcess(t, ["--storage", `file:${await createDirectory(t)}`]);
-  const { endpoint } = vault;
-  const pid = vault.child.pid!;
-  const clients = Array.from({ length: connectionCount }, () => createRawClient(t, endpoint));
-  for (const stream of ["quiet", "load"]) await clients[0]!.unary(publishPath, publishRequest(stream, 1));
-  let begun = 0;
-  for (let i = 0; i < stalledCount; i++) {
-    const call = createStalledCall(t, endpoint, subscribePath, subscribeRequest("load", "earliest"));
-    call.on("response", () => begun++);
-  }
-  await waitUntil(() => begun === stalledCount, "the stalled subscriptions have begun", 60_000);
-  await openIdle(clients, idleCount);
-  t.log(`${Math.round((await residentBytesMax(pid)) / MiB)} MiB with all subscriptions`);
-  const request = publishRequest("load", 1000);
-  await Promise.all(
-    Array.from({ length: publisherCount }, () => publishOn(t, endpoint, request, publishedBytes / publisherCount)),
-  );
-  const allowed =
-    Object.values(limits).reduce((sum, bytes) => sum + bytes) +
-    (stalledCount + idleCount) * subscriptionBytes +
-    otherBytes;
-  const resident = await residentBytesMax(pid);
-  t.log(`${Math.round(resident / MiB)} MiB at the most, ${Math.round(allowed / MiB)} MiB allowed`);
-  t.true(resident <= allowed);
-});
+withProc(
+  "memory - stalled and idle subscribers and publishers at full speed stay within the named limits",
+  async (t) => {
+    t.timeout(600_000);
+    const vault = await startVaultProcess(t, ["--storage", `file:${await createDirectory(t)}`]);
+    const { endpoint } = vault;
+    const pid = vault.child.pid!;
+    const clients = Array.from({ length: connectionCount }, () => createRawClient(t, endpoint));
+    for (const stream of ["quiet", "load"]) await clients[0]!.unary(publishPath, publishRequest(stream, 1));
+    let begun = 0;
+    for (let i = 0; i < stalledCount; i++) {
+      const call = createStalledCall(t, endpoint, subscribePath, subscribeRequest("load", "earliest"));
+      call.on("response", () => begun++);
+    }
+    await waitUntil(() => begun === stalledCount, "the stalled subscriptions have begun", 60_000);
+    await openIdle(clients, idleCount);
+    t.log(`${Math.round((await residentBytesMax(pid)) / MiB)} MiB with all subscriptions`);
+    const request = publishRequest("load", 1000);
+    await Promise.all(
+      Array.from({ length: publisherCount }, () => publishOn(t, endpoint, request, publishedBytes / publisherCount)),
+    );
+    const allowed =
+      Object.values(limits).reduce((sum, bytes) => sum + bytes) +
+      (stalledCount + idleCount) * subscriptionBytes +
+      otherBytes;
+    const resident = await residentBytesMax(pid);
+    t.log(`${Math.round(resident / MiB)} MiB at the most, ${Math.round(allowed / MiB)} MiB allowed`);
+    t.true(resident <= allowed);
+  },
+);

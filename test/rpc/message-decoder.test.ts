@@ -1,5 +1,5 @@
 import test from "ava";
-import { MessageDecoder } from "../../src/rpc/message-decoder.ts";
+import { decodeAtOnce, MessageDecoder } from "../../src/rpc/message-decoder.ts";
 
 /** A message with its prefix. */
 function frame(message: Buffer, flag = 0): Buffer {
@@ -37,4 +37,11 @@ test("message decoder - a message that is too large is refused when its length i
 
 test("message decoder - nothing comes of nothing", (t) => {
   t.deepEqual(new MessageDecoder(10).write(Buffer.alloc(0)), []);
+});
+
+test("message decoder - a call whose decoder is elsewhere is no call of grpc-js that we know", (t) => {
+  t.throws(() => decodeAtOnce({}, 10), { message: /elsewhere/ });
+  const call = { decoder: { write: () => [] } };
+  decodeAtOnce(call, 10);
+  t.true((call.decoder as unknown) instanceof MessageDecoder);
 });
