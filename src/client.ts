@@ -8,7 +8,6 @@ import type { RecordInput } from "./client/batch-builder.ts";
 import { callBytes } from "./client/call.ts";
 import type { CallContext, CallOptions } from "./client/call.ts";
 import type { SubscribeOptions } from "./client/cursor.ts";
-import type { Delivery } from "./client/delivery.ts";
 import { createEndpoints } from "./client/endpoints.ts";
 import type { TlsOptions } from "./client/endpoints.ts";
 import { Pipeline } from "./client/pipeline.ts";
@@ -17,7 +16,9 @@ import { decodePublishResponse, encodePublishRequest } from "./client/publish-re
 import type { PublishConditions, PublishReceipt } from "./client/publish-request.ts";
 import { createPublisher } from "./client/publisher.ts";
 import type { Publisher, PublisherOptions } from "./client/publisher.ts";
-import { followStream } from "./client/subscription.ts";
+import { followStream } from "./client/follow-stream.ts";
+import { StreamSubscription } from "./client/subscription.ts";
+import type { Subscription } from "./client/subscription.ts";
 import { VaultService } from "../gen/messagevault/v1/vault_pb.ts";
 import { silentLog } from "./log.ts";
 import type { Log } from "./log.ts";
@@ -28,13 +29,19 @@ export { encodeBatch } from "./client/batch-builder.ts";
 export type { EncodedBatch, HeaderInput, RecordInput } from "./client/batch-builder.ts";
 export type { CallOptions } from "./client/call.ts";
 export type { SubscribeOptions } from "./client/cursor.ts";
-export type { Delivery } from "./client/delivery.ts";
+export type { Delivery, Lag } from "./client/delivery.ts";
 export type { TlsOptions } from "./client/endpoints.ts";
 export type { Acknowledged, AcknowledgedRange, Pipeline, PipelineOptions } from "./client/pipeline.ts";
 export type { PublishConditions, PublishReceipt } from "./client/publish-request.ts";
-export type { Publisher, PublisherOptions } from "./client/publisher.ts";
+export type { Publisher, PublisherOptions, RecordReceipt } from "./client/publisher.ts";
+export type { StreamHeader, StreamRecord } from "./client/stream-record.ts";
+export type { Subscription } from "./client/subscription.ts";
+export type { Clock, Timer } from "./clock.ts";
 export { isKind, VaultError } from "./errors.ts";
 export type { ErrorDetail, ErrorKind } from "./errors.ts";
+export type { Log, LogFields } from "./log.ts";
+export type { End, SegmentInfo, SettingsChange, Start, StreamInfo } from "./stream/commands.ts";
+export type { StreamSettings, TrimPoint } from "./stream/commands.ts";
 
 /** Where a vault is, and how to talk to it. */
 export interface ConnectOptions {
@@ -67,7 +74,7 @@ export interface VaultClient extends Admin {
   /** A publisher for one stream that shares a pipeline. */
   publisherOn(pipeline: Pipeline, stream: string, options?: PublisherOptions): Publisher;
   /** Reads a stream, from the tail unless told otherwise, and resumes by itself when a connection breaks. */
-  subscribe(options: SubscribeOptions): AsyncGenerator<Delivery, void>;
+  subscribe(stream: string, options?: SubscribeOptions): Subscription;
   /** Closes all connections. What is under way fails. */
   close(): void;
 }
@@ -85,7 +92,7 @@ export function connect(options: ConnectOptions): VaultClient {
       createPublisher(new Pipeline(context, settings), clock, stream, settings, true),
     pipeline: (settings) => new Pipeline(context, settings),
     publisherOn: (pipeline, stream, settings = {}) => createPublisher(pipeline, clock, stream, settings, false),
-    subscribe: (settings) => followStream(context, settings),
+    subscribe: (stream, settings = {}) => new StreamSubscription(followStream(context, stream, settings)),
     close: () => context.endpoints.close(),
   };
 }

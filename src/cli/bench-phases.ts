@@ -74,7 +74,7 @@ export async function measureReplay(run: BenchRun, expectedRecords: number): Pro
   let recordCount = 0;
   let sizeBytes = 0;
   const startedAt = clock.monotonic();
-  for await (const delivery of client.subscribe({ stream, start: { at: "earliest" }, end: { at: "tail" }, signal })) {
+  for await (const delivery of client.subscribe(stream, { start: { at: "earliest" }, end: { at: "tail" }, signal }).batches()) {
     recordCount += delivery.recordCount;
     sizeBytes += delivery.bytes.length;
   }
@@ -92,7 +92,7 @@ export async function measureTail(
   const { client, clock, stream } = run;
   const stop = new AbortController();
   const signal = AbortSignal.any([run.signal, stop.signal]);
-  const deliveries = client.subscribe({ stream, signal });
+  const deliveries = client.subscribe(stream, { signal }).batches();
   const pipeline = client.pipeline();
   const samples: number[] = [];
   try {

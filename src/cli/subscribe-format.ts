@@ -1,5 +1,6 @@
 import type { Delivery } from "../client/delivery.ts";
 import { cutRecords } from "../client/delivery.ts";
+import type { StreamRecord } from "../client/stream-record.ts";
 import { varintBytes, writeVarint } from "../segment/wire.ts";
 import { describeTime } from "./describe.ts";
 
@@ -8,8 +9,6 @@ export type RecordFormat = "text" | "lines" | "json" | "raw";
 
 /** A function that makes of a delivery what is printed. */
 export type Formatter = (delivery: Delivery) => string | Uint8Array;
-
-type DeliveredRecord = Delivery["records"][number];
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -30,8 +29,8 @@ export function findFormatter(format: RecordFormat): Formatter {
 const lineFeed = Buffer.from("\n");
 
 // OFFSET  TIME  KEY  VALUE; what a terminal would obey is shown escaped.
-function toText(record: DeliveredRecord): string {
-  const time = describeTime(toMs(record.timestamp));
+function toText(record: StreamRecord): string {
+  const time = describeTime(record.timestamp);
   const key = record.key.length === 0 ? "" : `  ${toPrintable(record.key)}`;
   return `${record.offset}  ${time}${key}  ${toPrintable(record.value)}\n`;
 }
@@ -43,15 +42,15 @@ function toPrintable(bytes: Uint8Array): string {
   return text.replace(/[\x00-\x08\x0a-\x1f\x7f-\x9f]/g, (character) => JSON.stringify(character).slice(1, -1));
 }
 
-function toJson(record: DeliveredRecord): string {
+function toJson(record: StreamRecord): string {
   const headers = record.headers.map(({ name, value }) => ({ name, ...toJsonBytes("value", value) }));
   const fields = {
     offset: record.offset.toString(),
-    timestamp: describeTime(toMs(record.timestamp)),
+    timestamp: describeTime(record.timestamp),
     ...(record.key.length === 0 ? {} : toJsonBytes("key", record.key)),
     ...toJsonBytes("value", record.value),
     ...(headers.length === 0 ? {} : { headers }),
-    ...(record.eventTime === undefined ? {} : { event_time: describeTime(toMs(record.eventTime)) }),
+    ...(record.eventTime === undefined ? {} : { event_time: describeTime(record.eventTime) }),
   };
   return `${JSON.stringify(fields)}\n`;
 }
@@ -68,10 +67,6 @@ function decodeText(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function toMs(timestamp: DeliveredRecord["timestamp"]): number | undefined {
-  return timestamp === undefined ? undefined : Number(timestamp.seconds) * 1000 + Math.floor(timestamp.nanos / 1e6);
 }
 
 // Each Record message behind its length as a varint: the bytes as they were received.

@@ -69,8 +69,8 @@ async function printRecords(io: CliIo, stream: string, options: SubscribeOptions
   return withClient(io, options, async (client) => {
     let announced = !(follow && io.stderr.isTTY === true && io.stdout.isTTY === true);
     const end: End = options.to ?? (follow ? { at: "never" } : { at: "tail" });
-    const deliveries = client.subscribe({ stream, start: options.from, end, keyPrefix: options.filter, signal });
-    for await (const delivery of deliveries) {
+    const subscription = client.subscribe(stream, { start: options.from, end, keyPrefix: options.filter, signal });
+    for await (const delivery of subscription.batches()) {
       if (delivery.recordCount > 0) await output.write(format(delivery));
       if (delivery.caughtUp && !announced) {
         announced = true;

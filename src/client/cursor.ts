@@ -11,11 +11,10 @@ import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { SubscribeRequestSchema } from "../../gen/messagevault/v1/vault_pb.ts";
 import { VaultError } from "../errors.ts";
 import type { End, Start } from "../stream/commands.ts";
-import type { Delivery } from "./delivery.ts";
+import type { Before, Delivery } from "./delivery.ts";
 
 /** What to read, and where from. */
 export interface SubscribeOptions {
-  readonly stream: string;
   /** Where to begin: at the tail where absent. */
   readonly start?: Start | undefined;
   /** Where to end, exclusive: never where absent. */
@@ -40,8 +39,8 @@ export interface Cursor {
   advance(delivery: Delivery): void;
   /** Whether everything that was asked for has come. */
   isDone(): boolean;
-  /** The incarnation as known so far; empty at first. */
-  incarnation(): string;
+  /** What the delivery that comes next takes over. */
+  before(): Before;
 }
 
 type RequestInit = Exclude<MessageInitShape<typeof SubscribeRequestSchema>, { $typeName: string }>;
@@ -50,17 +49,17 @@ type RequestInit = Exclude<MessageInitShape<typeof SubscribeRequestSchema>, { $t
 export const heartbeatMsDefault = 10_000;
 
 /** Begins a subscription. */
-export function createCursor(options: SubscribeOptions): Cursor {
-  const { stream, keyPrefix = "", heartbeatMs = heartbeatMsDefault } = options;
+export function createCursor(stream: string, options: SubscribeOptions): Cursor {
+  const { keyPrefix = "", heartbeatMs = heartbeatMsDefault } = options;
   let start: Start = options.start ?? { at: "latest" };
   let end: End = options.end ?? { at: "never" };
-  let incarnation = options.incarnation ?? "";
+  let before: Before = { incarnation: options.incarnation ?? "", lastTimestamp: undefined };
 
   return {
     request() {
       const request = create(SubscribeRequestSchema, {
         stream,
-        incarnation,
+        incarnation: before.incarnation,
         keyPrefix: Buffer.from(keyPrefix),
         heartbeatInterval: durationFromMs(heartbeatMs),
         ...toRequestStart(start),
@@ -74,7 +73,7 @@ export function createCursor(options: SubscribeOptions): Cursor {
         throw new VaultError("corrupt", message, { resource: stream });
       }
       start = { at: "offset", offset: delivery.nextOffset };
-      incarnation = delivery.incarnation;
+      before = { incarnation: delivery.incarnation, lastTimestamp: delivery.lastTimestamp };
       if (end.at === "count") end = { at: "count", count: end.count - BigInt(delivery.recordCount) };
       if (end.at === "tail") end = { at: "offset", offset: delivery.tailOffset };
     },
@@ -82,7 +81,7 @@ export function createCursor(options: SubscribeOptions): Cursor {
       if (end.at === "count") return end.count <= 0n;
       return end.at === "offset" && start.at === "offset" && start.offset >= end.offset;
     },
-    incarnation: () => incarnation,
+    before: () => before,
   };
 }
 

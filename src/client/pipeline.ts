@@ -38,6 +38,10 @@ export interface PipelineOptions {
   readonly inFlightRequestsMax?: number;
   /** How many bytes may be under way: 16 MiB by default. One request may always be. */
   readonly inFlightBytesMax?: number;
+  /** How many requests may wait behind those under way: 1,024 by default. Beyond them publishes are refused. */
+  readonly queuedRequestsMax?: number;
+  /** How many bytes may wait behind those under way: 64 MiB by default. Beyond them publishes are refused. */
+  readonly queuedBytesMax?: number;
   /** How long a request is tried, from when it was given, in milliseconds: 60 s by default. */
   readonly deadlineMs?: number;
   /** How long to wait for an answer before another connection is tried, in milliseconds: 15 s by default. */
@@ -65,8 +69,6 @@ export interface AcknowledgedRange {
 
 // What the vault remembers of a producer.
 const inFlightRequestsLimit = 64;
-const queuedRequestsMax = 1024;
-const queuedBytesMax = 64 * 1024 * 1024;
 const streamsMax = 10_000;
 
 const path = methodPath(VaultService.method.publishStream);
@@ -95,6 +97,8 @@ export class Pipeline {
   private readonly context: CallContext;
   private readonly inFlightRequestsMax: number;
   private readonly inFlightBytesMax: number;
+  private readonly queuedRequestsMax: number;
+  private readonly queuedBytesMax: number;
   private readonly deadlineMs: number;
   private readonly answerTimeoutMs: number;
   private readonly firstSequence: bigint;
@@ -120,6 +124,8 @@ export class Pipeline {
     this.firstSequence = options.firstSequence ?? 0n;
     this.inFlightRequestsMax = Math.max(1, Math.min(inFlightRequestsLimit, options.inFlightRequestsMax ?? 32));
     this.inFlightBytesMax = options.inFlightBytesMax ?? 16 * 1024 * 1024;
+    this.queuedRequestsMax = options.queuedRequestsMax ?? 1024;
+    this.queuedBytesMax = options.queuedBytesMax ?? 64 * 1024 * 1024;
     this.deadlineMs = options.deadlineMs ?? 60_000;
     this.answerTimeoutMs = options.answerTimeoutMs ?? 15_000;
   }
@@ -138,7 +144,17 @@ export class Pipeline {
     batch: EncodedBatch,
     conditions: Omit<PublishConditions, "producer"> = {},
   ): Promise<PublishReceipt> {
-    const refusal = this.failure ?? this.findRefusal(stream, batch);
+    const refusal = this.refusal();
+    return refusal === undefined ? this.enqueue(stream, batch, conditions) : Promise.reject(refusal);
+  }
+
+  /** As `publish`, also where too much waits already: for a batch that was collected while there was room. */
+  enqueue(
+    stream: string,
+    batch: EncodedBatch,
+    conditions: Omit<PublishConditions, "producer"> = {},
+  ): Promise<PublishReceipt> {
+    const refusal = this.failure ?? this.findFault(stream, batch);
     if (refusal !== undefined) return Promise.reject(refusal);
     const sequence = this.nextSequences.get(stream) ?? this.firstSequence;
     this.nextSequences.set(stream, sequence + 1n);
@@ -149,6 +165,13 @@ export class Pipeline {
     this.queuedBytes += bytes.length;
     this.pump();
     return promise;
+  }
+
+  /** Why nothing is accepted now: the pipeline has ended, or, with `overloaded`, too much waits. */
+  refusal(): VaultError | undefined {
+    if (this.failure !== undefined) return this.failure;
+    if (this.queued.length < this.queuedRequestsMax && this.queuedBytes < this.queuedBytesMax) return undefined;
+    return new VaultError("overloaded", "too many batches wait to be published: wait for earlier ones first");
   }
 
   /** Resolves when a batch would be sent at once, or the pipeline has ended; undefined if that is so now. */
@@ -178,14 +201,11 @@ export class Pipeline {
     this.changed = undefined;
   }
 
-  private findRefusal(stream: string, batch: EncodedBatch): VaultError | undefined {
+  private findFault(stream: string, batch: EncodedBatch): VaultError | undefined {
     if (batch.recordCount === 0)
       return new VaultError("invalid", "a batch needs at least one record", { field: "records" });
     if (!this.nextSequences.has(stream) && this.nextSequences.size >= streamsMax) {
       return new VaultError("invalid", `one publisher can publish to ${streamsMax} streams at most`);
-    }
-    if (this.queued.length >= queuedRequestsMax || this.queuedBytes + batch.bytes.length > queuedBytesMax) {
-      return new VaultError("overloaded", "too many batches wait to be published: wait for earlier ones first");
     }
     return undefined;
   }

@@ -25,6 +25,15 @@ export interface PublisherOptions {
   readonly incarnation?: string;
 }
 
+/** Where a record was stored. */
+export interface RecordReceipt {
+  readonly offset: bigint;
+  /** In milliseconds since 1970. */
+  readonly timestamp: number;
+  /** True if it had been stored before, by an attempt whose answer was lost. */
+  readonly duplicate: boolean;
+}
+
 /** Publishes to one stream. */
 export interface Publisher {
   readonly stream: string;
@@ -34,9 +43,17 @@ export interface Publisher {
   readonly acknowledged: Acknowledged;
   /**
    * Adds a record to the batch that is being collected. Where it returns a promise, wait for it before you add more.
-   * Throws what made an earlier batch fail, or `invalid` for a record that is too large.
+   * Throws what made an earlier batch fail, `invalid` for a record that is too large, and `overloaded`, without taking
+   * the record, where too much waits already.
    */
   add(record: RecordInput): Promise<void> | undefined;
+  /**
+   * Adds a record and resolves to where it was stored, once it is durable. Rejects with what made its batch fail, or as
+   * `add` throws. Costs a promise for each record; wait for `room` now and then.
+   */
+  send(record: RecordInput): Promise<RecordReceipt>;
+  /** Resolves when there is room for more, or nothing more can be published; undefined if that is so now. */
+  room(): Promise<void> | undefined;
   /** Adds a record that is a protobuf encoding of Record already. Otherwise as `add`. */
   addEncoded(record: Uint8Array): Promise<void> | undefined;
   /** Publishes a batch of its own, all or nothing, behind what was added before; resolves when it is durable. */
@@ -65,9 +82,11 @@ export function createPublisher(
   let last: Promise<unknown> = Promise.resolve();
   let failure: { readonly error: unknown } | undefined;
   let expectedOffset = options.expectedOffset;
+  // What becomes of the batch that is being collected, where somebody asked.
+  let collecting: PromiseWithResolvers<PublishReceipt> | undefined;
 
-  function send(batch: EncodedBatch): Promise<PublishReceipt> {
-    const sent = pipeline.publish(stream, batch, { expectedOffset, incarnation: options.incarnation });
+  function sendBatch(batch: EncodedBatch): Promise<PublishReceipt> {
+    const sent = pipeline.enqueue(stream, batch, { expectedOffset, incarnation: options.incarnation });
     if (expectedOffset !== undefined) expectedOffset += BigInt(batch.recordCount);
     // Who calls `flush` or `add` hears of it; nobody may be waiting for this batch itself.
     last = sent.catch((error: unknown) => {
@@ -79,7 +98,10 @@ export function createPublisher(
   function sendCollected(): void {
     linger?.cancel();
     linger = undefined;
-    if (builder.recordCount > 0) void send(builder.take());
+    if (builder.recordCount === 0) return;
+    const sent = sendBatch(builder.take());
+    collecting?.resolve(sent);
+    collecting = undefined;
   }
 
   // A batch that nobody can send yet may as well go on collecting.
@@ -90,8 +112,8 @@ export function createPublisher(
     else void room.then(() => (linger === undefined ? sendCollected() : undefined));
   }
 
-  function collect(addRecord: () => void): Promise<void> | undefined {
-    assertOpen();
+  function collect(addRecord: () => void): void {
+    assertRoom();
     try {
       addRecord();
     } catch (error) {
@@ -99,6 +121,9 @@ export function createPublisher(
       sendCollected();
       addRecord();
     }
+  }
+
+  function sendIfFull(): Promise<void> | undefined {
     if (builder.storedBytes >= batchBytes || builder.recordCount >= batchRecords) {
       sendCollected();
       return pipeline.room();
@@ -111,10 +136,26 @@ export function createPublisher(
     if (failure !== undefined) throw failure.error;
   }
 
-  async function publishEncoded(batch: EncodedBatch): Promise<PublishReceipt> {
+  function assertRoom(): void {
     assertOpen();
+    const refusal = pipeline.refusal();
+    if (refusal !== undefined) throw refusal;
+  }
+
+  async function publishEncoded(batch: EncodedBatch): Promise<PublishReceipt> {
+    assertRoom();
     sendCollected();
-    return send(batch);
+    return sendBatch(batch);
+  }
+
+  async function sendRecord(record: RecordInput): Promise<RecordReceipt> {
+    collect(() => builder.add(record));
+    const at = BigInt(builder.recordCount - 1);
+    collecting ??= Promise.withResolvers();
+    const { promise } = collecting;
+    void sendIfFull();
+    const { firstOffset, timestamp, duplicate } = await promise;
+    return { offset: firstOffset + at, timestamp, duplicate };
   }
 
   async function flush(): Promise<void> {
@@ -129,8 +170,16 @@ export function createPublisher(
     get acknowledged() {
       return pipeline.acknowledged;
     },
-    add: (record) => collect(() => builder.add(record)),
-    addEncoded: (record) => collect(() => builder.addEncoded(record)),
+    add(record) {
+      collect(() => builder.add(record));
+      return sendIfFull();
+    },
+    addEncoded(record) {
+      collect(() => builder.addEncoded(record));
+      return sendIfFull();
+    },
+    send: sendRecord,
+    room: () => pipeline.room(),
     publish: async (records) => publishEncoded(encodeBatch(records)),
     publishEncoded,
     flush,

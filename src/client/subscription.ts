@@ -1,105 +1,88 @@
-import type { ClientReadableStream, StatusObject } from "@grpc/grpc-js";
-import { Metadata, status as statusCode } from "@grpc/grpc-js";
-import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
-import type { VaultError } from "../errors.ts";
-import { methodPath } from "../rpc/handlers.ts";
-import { pause, retryDelayMs } from "./backoff.ts";
-import { mayRetry, passBytes } from "./call.ts";
-import type { CallContext } from "./call.ts";
-import { createCursor, heartbeatMsDefault } from "./cursor.ts";
-import type { Cursor, SubscribeOptions } from "./cursor.ts";
-import { readDelivery } from "./delivery.ts";
-import type { Delivery } from "./delivery.ts";
-import { toVaultError } from "./status.ts";
-
-// A vault that is silent for so many heartbeats is taken for gone.
-const missedHeartbeatsMax = 3;
-
-const path = methodPath(VaultService.method.subscribe);
-
 /**
- * Reads a stream, and resumes on another connection when one breaks: without a gap, without a duplicate. Heartbeats are
- * yielded too (`recordCount` is 0). Nothing is read ahead but what the transport buffers: it is the caller who pulls.
+ * What `subscribe` gives: a stream's records, or its batches, one after the other.
  *
- * Ends at the requested end, or when the signal is aborted. Throws a VaultError: what the vault refused, or the last
- * failure where it could not be resumed in time.
+ * Invariants: there is one reader and one pass; `nextOffset` and `lag` are those behind what the reader was given last.
  */
-export async function* followStream(context: CallContext, options: SubscribeOptions): AsyncGenerator<Delivery, void> {
-  const { clock, endpoints, log } = context;
-  const isAborted = () => options.signal?.aborted === true;
-  const retryForMs = options.retryForMs ?? context.retryForMs;
-  const cursor = createCursor(options);
-  let attempt = 0;
-  let lastSeen = clock.monotonic();
-  while (!cursor.isDone() && !isAborted()) {
-    const endpoint = endpoints.pick();
-    const call = endpoint.channel.makeServerStreamRequest(path, passBytes, passBytes, cursor.request(), new Metadata());
-    const outcome = watchCall(call, endpoint.address, options.signal);
-    try {
-      for await (const delivery of readCall(context, call, cursor, options)) {
-        attempt = 0;
-        yield delivery;
-        lastSeen = clock.monotonic();
-      }
-    } finally {
-      call.cancel();
-    }
-    const error = await outcome;
-    if (error === undefined || cursor.isDone() || isAborted()) return;
-    const delayMs = retryDelayMs(clock, error, ++attempt, endpoints.addressCount);
-    if (!mayRetry(error, true) || clock.monotonic() + delayMs > lastSeen + retryForMs) throw error;
-    // Any node serves it, so that it need not go to the leader.
-    endpoints.moveOn(endpoint, undefined);
-    log.warn("subscription was interrupted", { stream: options.stream, address: endpoint.address, error, delayMs });
-    await pause(clock, delayMs, options.signal);
-  }
+import { VaultError } from "../errors.ts";
+import { lagSeconds } from "./delivery.ts";
+import type { Delivery, Lag } from "./delivery.ts";
+import type { StreamRecord } from "./stream-record.ts";
+
+/** A subscription: iterate it for records, or its `batches()`, once. It begins with the first `next`. */
+export interface Subscription extends AsyncIterable<StreamRecord> {
+  /**
+   * The records in the runs in which they come, which costs less than one by one; heartbeats too, which have no records
+   * but say where to resume and how far the tail is.
+   */
+  batches(): AsyncGenerator<Delivery, void>;
+  /** Where to resume behind what was yielded last; undefined before the first delivery. */
+  readonly nextOffset: bigint | undefined;
+  /** How far that is behind the tail, as it was told last; undefined before the first delivery. */
+  readonly lag: Lag | undefined;
 }
 
-// Yields what one call brings, until it ends, is silent for too long, or everything has come.
-async function* readCall(
-  context: CallContext,
-  call: ClientReadableStream<Buffer>,
-  cursor: Cursor,
-  options: SubscribeOptions,
-): AsyncGenerator<Delivery, void> {
-  const silenceMs = missedHeartbeatsMax * (options.heartbeatMs ?? heartbeatMsDefault);
-  let arrival = Promise.withResolvers<boolean>();
-  const wake = () => arrival.resolve(true);
-  call.on("readable", wake);
-  call.on("end", wake);
-  for (;;) {
-    const bytes = call.read() as Buffer | null;
-    if (bytes !== null) {
-      const delivery = readDelivery(bytes, cursor.incarnation());
-      cursor.advance(delivery);
+/** A subscription to what `deliveries` yields. */
+export class StreamSubscription implements Subscription {
+  private readonly deliveries: AsyncGenerator<Delivery, void>;
+  private taken = false;
+  private delivery: Delivery | undefined;
+  /** The record that was yielded last, where the delivery has more. */
+  private record: StreamRecord | undefined;
+
+  constructor(deliveries: AsyncGenerator<Delivery, void>) {
+    this.deliveries = deliveries;
+  }
+
+  get nextOffset(): bigint | undefined {
+    return this.record?.nextOffset ?? this.delivery?.nextOffset;
+  }
+
+  get lag(): Lag | undefined {
+    const { delivery, record } = this;
+    if (delivery === undefined || record === undefined) return delivery?.lag;
+    const records = delivery.tailOffset - record.nextOffset;
+    return { records, seconds: lagSeconds(records, delivery.tailTimestamp, record.timestamp) };
+  }
+
+  async *batches(): AsyncGenerator<Delivery, void> {
+    for await (const delivery of this.take()) {
+      this.delivery = delivery;
       yield delivery;
-      if (cursor.isDone() || options.signal?.aborted === true) return;
-    } else {
-      if (call.readableEnded) return;
-      // Only now: while the caller is busy, silence is nobody's fault.
-      const timer = context.clock.timer(silenceMs, () => arrival.resolve(false));
-      const more = await arrival.promise;
-      timer.cancel();
-      if (!more) return;
-      arrival = Promise.withResolvers<boolean>();
     }
   }
-}
 
-// Resolves when the call has ended: to undefined if the vault said that everything was sent, else to what it said.
-function watchCall(
-  call: ClientReadableStream<Buffer>,
-  address: string,
-  signal: AbortSignal | undefined,
-): Promise<VaultError | undefined> {
-  const cancel = () => call.cancel();
-  signal?.addEventListener("abort", cancel, { once: true });
-  // Errors come as a status as well.
-  call.on("error", () => undefined);
-  return new Promise((resolve) => {
-    call.on("status", (status: StatusObject) => {
-      signal?.removeEventListener("abort", cancel);
-      resolve(status.code === statusCode.OK ? undefined : toVaultError(status, address));
-    });
-  });
+  [Symbol.asyncIterator](): AsyncIterator<StreamRecord, void> {
+    const deliveries = this.take();
+    let records: readonly StreamRecord[] = [];
+    let at = 0;
+    const step = (): IteratorResult<StreamRecord, void> => {
+      const value = records[at++]!;
+      this.record = at < records.length ? value : undefined;
+      return { done: false, value };
+    };
+    const pull = async (): Promise<IteratorResult<StreamRecord, void>> => {
+      for (;;) {
+        const next = await deliveries.next();
+        if (next.done === true) return { done: true, value: undefined };
+        this.delivery = next.value;
+        records = next.value.records;
+        at = 0;
+        if (records.length > 0) return step();
+      }
+    };
+    return {
+      // No generator: most records are at hand, and an await for each would cost more than reading it.
+      next: () => (at < records.length ? Promise.resolve(step()) : pull()),
+      async return() {
+        await deliveries.return();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  private take(): AsyncGenerator<Delivery, void> {
+    if (this.taken) throw new VaultError("invalid", "a subscription is read once: subscribe again");
+    this.taken = true;
+    return this.deliveries;
+  }
 }

@@ -8,7 +8,7 @@ test("serve - prints its address as one line of JSON, and ends with 0 at SIGTERM
   const client = createClient(t, vault);
   const receipt = await client.publish("s", [{ value: "x" }]);
   t.is(receipt.firstOffset, 0n);
-  const tail = client.subscribe({ stream: "s", start: { at: "earliest" }, retryForMs: 0 });
+  const tail = client.subscribe("s", { start: { at: "earliest" }, retryForMs: 0 }).batches();
   await tail.next();
   t.is(await vault.kill("SIGTERM"), 0);
 });
@@ -43,7 +43,7 @@ test("serve - what was acknowledged is there after SIGKILL, also for a client th
   t.is((await pending).firstOffset, 1n);
   await waitUntil(() => publisher.acknowledged.recordCount === 2, "both are acknowledged");
   const values: string[] = [];
-  for await (const { records } of client.subscribe({ stream: "s", start: { at: "earliest" }, end: { at: "tail" } })) {
+  for await (const { records } of client.subscribe("s", { start: { at: "earliest" }, end: { at: "tail" } }).batches()) {
     values.push(...records.map(({ value }) => Buffer.from(value).toString()));
   }
   t.deepEqual(values, ["one", "two"]);

@@ -16,10 +16,11 @@ const response = create(SubscribeResponseSchema, {
   caughtUp: true,
   incarnation: "feed",
 });
-const bytes = toBinary(SubscribeResponseSchema, response);
+const bytes = Buffer.from(toBinary(SubscribeResponseSchema, response));
+const nothingBefore = { incarnation: "", lastTimestamp: undefined };
 
 test("delivery - tells what the response says, and decodes records when they are looked at", (t) => {
-  const delivery = readDelivery(bytes, "");
+  const delivery = readDelivery(bytes, nothingBefore);
   t.is(delivery.recordCount, 2);
   t.is(delivery.nextOffset, 9n);
   t.is(delivery.tailOffset, 2n ** 63n);
@@ -34,8 +35,9 @@ test("delivery - tells what the response says, and decodes records when they are
 });
 
 test("delivery - a response without incarnation has the one that was known", (t) => {
-  const heartbeat = readDelivery(toBinary(SubscribeResponseSchema, create(SubscribeResponseSchema)), "known");
+  const heartbeat = readDelivery(Buffer.alloc(0), { incarnation: "known", lastTimestamp: 17 });
   t.is(heartbeat.incarnation, "known");
+  t.is(heartbeat.lastTimestamp, 17);
   t.is(heartbeat.recordCount, 0);
   t.deepEqual(heartbeat.records, []);
 });
@@ -52,7 +54,7 @@ test("delivery - records can be cut out as they are", (t) => {
 test("delivery - bytes that are no response are corrupt", (t) => {
   t.true(
     isKind(
-      t.throws(() => readDelivery(bytes.subarray(0, bytes.length - 1), "")),
+      t.throws(() => readDelivery(bytes.subarray(0, bytes.length - 1), nothingBefore)),
       "corrupt",
     ),
   );

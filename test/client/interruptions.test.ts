@@ -15,12 +15,9 @@ test("interruptions - what is published through a failing network is stored exac
   await createClient(t, vault).createStream("s");
   const reading = (async () => {
     const end = { at: "count", count: BigInt(recordCount) } as const;
-    for await (const { records } of reader.subscribe({
-      stream: "s",
-      start: { at: "earliest" },
-      end,
-      heartbeatMs: 100,
-    })) {
+    for await (const { records } of reader
+      .subscribe("s", { start: { at: "earliest" }, end, heartbeatMs: 100 })
+      .batches()) {
       for (const { offset, value } of records) read.push(`${offset} ${Buffer.from(value).toString()}`);
     }
   })();
@@ -62,7 +59,7 @@ test("interruptions - a subscription is not resumed in a stream that was made an
   const proxy = await createProxy(t, vault.endpoint);
   const direct = createClient(t, vault);
   await direct.publish("s", [{ value: "old" }]);
-  const subscription = createClient(t, proxy).subscribe({ stream: "s", start: { at: "earliest" } });
+  const subscription = createClient(t, proxy).subscribe("s", { start: { at: "earliest" } }).batches();
   await subscription.next();
   proxy.refuse();
   await direct.deleteStream("s");

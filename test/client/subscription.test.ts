@@ -42,7 +42,7 @@ test("subscription - goes on behind the last record when a call breaks", async (
   });
   const client = createClient(t, vault);
   const offsets = await collect(
-    client.subscribe({ stream: "s", start: { at: "last", count: 6n }, end: { at: "tail" } }),
+    client.subscribe("s", { start: { at: "last", count: 6n }, end: { at: "tail" } }).batches(),
   );
   t.deepEqual(offsets, range(3, 9));
   t.deepEqual(
@@ -75,12 +75,9 @@ test("subscription - a vault that misses its heartbeats is left for another conn
       },
     ],
   });
-  const subscription = createClient(t, vault).subscribe({
-    stream: "s",
-    start: { at: "earliest" },
-    end: { at: "count", count: 2n },
-    heartbeatMs: 100,
-  });
+  const subscription = createClient(t, vault)
+    .subscribe("s", { start: { at: "earliest" }, end: { at: "count", count: 2n }, heartbeatMs: 100 })
+    .batches();
   t.deepEqual(await collect(subscription), range(0, 2));
 });
 
@@ -100,7 +97,7 @@ test("subscription - a slow reader is no missed heartbeat, and holds the vault b
     ],
   });
   const client = createClient(t, vault);
-  const subscription = client.subscribe({ stream: "s", start: { at: "earliest" }, heartbeatMs: 100 });
+  const subscription = client.subscribe("s", { start: { at: "earliest" }, heartbeatMs: 100 }).batches();
   await subscription.next();
   let settled = 0;
   let since = performance.now();
@@ -123,13 +120,13 @@ test("subscription - what the vault refuses is thrown at once", async (t) => {
     throw new VaultError("outOfRange", "too early", { found: { firstOffset: "5" } });
   };
   const vault = await createScriptedVault(t, { subscribe: [refuse] });
-  const error = await t.throwsAsync(collect(createClient(t, vault).subscribe({ stream: "s" })));
+  const error = await t.throwsAsync(collect(createClient(t, vault).subscribe("s").batches()));
   t.true(isKind(error, "outOfRange"));
 });
 
 test("subscription - gives up after the time that it was given", async (t) => {
   const client = createClient(t, { endpoint: "127.0.0.1:1" }, { retryForMs: 200 });
-  const error = await t.throwsAsync(collect(client.subscribe({ stream: "s" })));
+  const error = await t.throwsAsync(collect(client.subscribe("s").batches()));
   t.true(isKind(error, "unavailable"));
   t.regex(error.message, /no connection to 127\.0\.0\.1:1: ECONNREFUSED/);
 });
@@ -154,7 +151,7 @@ async function openEndless(
 test("subscription - ends without an error when it is aborted, and the vault hears of it", async (t) => {
   const { client, open } = await openEndless(t);
   const abort = new AbortController();
-  const subscription = client.subscribe({ stream: "s", signal: abort.signal });
+  const subscription = client.subscribe("s", { signal: abort.signal }).batches();
   await subscription.next();
   t.is(open(), 1);
   const end = subscription.next();
@@ -165,7 +162,7 @@ test("subscription - ends without an error when it is aborted, and the vault hea
 
 test("subscription - leaving the loop ends the call", async (t) => {
   const { client, open } = await openEndless(t);
-  for await (const delivery of client.subscribe({ stream: "s" })) {
+  for await (const delivery of client.subscribe("s").batches()) {
     t.true(delivery.caughtUp);
     break;
   }

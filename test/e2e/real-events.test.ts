@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import test from "ava";
 import type { ExecutionContext } from "ava";
-import type { VaultClient } from "../../src/client.ts";
+import type { SubscribeOptions, VaultClient } from "../../src/client.ts";
 import { createClient } from "../support/create-client.ts";
 import { createDirectory } from "../support/create-directory.ts";
 import { createVault } from "../support/create-vault.ts";
@@ -73,7 +73,7 @@ async function compare(
   stream: string,
   expected: readonly string[],
   first: bigint,
-  start: NonNullable<Parameters<VaultClient["subscribe"]>[0]["start"]>,
+  start: NonNullable<SubscribeOptions["start"]>,
 ): Promise<void> {
   const records = await readStream(client, stream, { start });
   t.is(findGap(records, first), undefined, `${stream} from ${start.at}`);

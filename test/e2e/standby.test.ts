@@ -52,7 +52,7 @@ test("standby - a subscription follows what is published through the leader", as
   const read: string[] = [];
   const end = { at: "count", count: 20n } as const;
   const reading = (async () => {
-    for await (const { records } of at.subscribe({ stream: "s", start: { at: "earliest" }, end })) {
+    for await (const { records } of at.subscribe("s", { start: { at: "earliest" }, end }).batches()) {
       read.push(...records.map(({ value }) => Buffer.from(value).toString()));
     }
   })();

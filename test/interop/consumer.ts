@@ -7,11 +7,9 @@
 import { propagation, ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
 import { NodeSDK } from "@opentelemetry/sdk-node";
 import { connect } from "../../src/client.ts";
-import type { Delivery } from "../../src/client.ts";
+import type { StreamRecord } from "../../src/client.ts";
 
-type TracedRecord = Delivery["records"][number];
-
-function consume(stream: string, record: TracedRecord) {
+function consume(stream: string, record: StreamRecord) {
   const headers = Object.fromEntries(record.headers.map(({ name, value }) => [name, Buffer.from(value).toString()]));
   const attributes = {
     "messaging.system.name": "message_vault",
@@ -31,7 +29,7 @@ const [address = "", stream = ""] = process.argv.slice(2);
 const sdk = new NodeSDK({ serviceName: "consumer" });
 sdk.start();
 const client = connect({ addresses: [address] });
-for await (const { records } of client.subscribe({ stream, start: { at: "earliest" } })) {
+for await (const { records } of client.subscribe(stream, { start: { at: "earliest" } }).batches()) {
   const [record] = records;
   if (record === undefined) continue;
   process.stdout.write(`${JSON.stringify(consume(stream, record))}\n`);

@@ -138,8 +138,8 @@ function startReader(client: (log: Log) => VaultClient, node: string, stream: st
     },
   };
   async function follow(): Promise<void> {
-    const options = { stream, start: { at: "earliest" }, heartbeatMs: 1000, signal: stopping.signal } as const;
-    for await (const { records } of client(log).subscribe(options)) {
+    const options = { start: { at: "earliest" }, heartbeatMs: 1000, signal: stopping.signal } as const;
+    for await (const { records } of client(log).subscribe(stream, options).batches()) {
       for (const { offset, value } of records) {
         if (offset !== BigInt(ids.length)) faults.push(`${name} read ${offset} where ${ids.length} is next`);
         ids.push(readId(value));

@@ -61,7 +61,7 @@ async function createEventfulVault(t: ExecutionContext) {
   const first = await start();
   const second = await start();
   const following = createClient(t, second);
-  const subscription = following.subscribe({ stream: "orders", start: { at: "earliest" } });
+  const subscription = following.subscribe("orders", { start: { at: "earliest" } }).batches();
   const receipt = await following.publish("orders", [{ value: "one" }]);
   const again = { producer: { id: "p", sequence: 1n } };
   for (let i = 0; i < 2; i++) await following.publish("orders", [{ value: "two" }], again);
