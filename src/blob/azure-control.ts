@@ -44,7 +44,8 @@ export function controlOperations(context: AzureContext): ControlOperations {
       check.checkLeaseId(name, leaseId);
       check.checkLeaseSeconds(name, seconds);
       const client = leaseClient(name, leaseId);
-      await requests.control("acquireLease", name, (abortSignal) => client.acquireLease(seconds, { abortSignal }));
+      const acquire = (abortSignal: AbortSignal) => client.acquireLease(seconds, { abortSignal });
+      return { date: dateOf((await requests.control("acquireLease", name, acquire)).date) };
     },
 
     async renewLease(name: string, leaseId: string) {

@@ -53,6 +53,11 @@ export const metadataCountMax = 16;
 export interface Fence {
   /** The leader's number: at least 1, grows with each change of leader. */
   readonly epoch: number;
+  /**
+   * The last time of storage's clock at which this leader held the lease for certain, in milliseconds since 1970. No
+   * record is given an earlier timestamp, by it or by a later leader. Undefined where there is no lease.
+   */
+  readonly provenAt?: number | undefined;
   /** Throws a VaultError of kind `fenced` if leadership is known to have ended. Called before each write is sent. */
   assertHeld(): void;
 }
@@ -169,12 +174,13 @@ export interface BlobStore extends BlobReader {
   setMetadata(name: string, metadata: Readonly<Record<string, string>>, ifMatch: Etag, leaseId?: string): Promise<Etag>;
   /**
    * Takes the lease for `seconds` (15 to 60) under an id of 32 lower-case hexadecimal digits; again under the same id
-   * it begins anew. `conflict` (lease).
+   * it begins anew. Tells storage's own time when it answered, in milliseconds since 1970 (a whole second on Azure).
+   * `conflict` (lease).
    */
-  acquireLease(name: string, leaseId: string, seconds: number): Promise<void>;
+  acquireLease(name: string, leaseId: string, seconds: number): Promise<{ date: number }>;
   /**
    * Renews the lease, one that ran out too, unless the blob was leased or changed since; tells the blob's version, and
-   * storage's own time when it answered, in milliseconds since 1970 (a whole second on Azure). `conflict` (lease).
+   * storage's own time as `acquireLease` does. `conflict` (lease).
    */
   renewLease(name: string, leaseId: string): Promise<{ date: number; etag: Etag }>;
   /** Gives the lease back. `conflict` (lease). */

@@ -51,9 +51,10 @@ export function controlOperations(context: FileContext): ControlOperations {
       check.checkName(name);
       check.checkLeaseId(name, leaseId);
       check.checkLeaseSeconds(name, seconds);
-      return changeLease(name, (blob) => {
+      await changeLease(name, (blob) => {
         blob.lease = leases.acquired(name, blob.lease, leaseId, seconds, clock.monotonic());
       });
+      return { date: clock.now() };
     },
 
     async renewLease(name: string, leaseId: string) {

@@ -245,6 +245,7 @@ export function createMemoryStore(clock: Clock, settings: Partial<MemoryStoreSet
       check.checkLeaseSeconds(name, seconds);
       const blob = find(name);
       blob.lease = leases.acquired(name, blob.lease, leaseId, seconds, clock.monotonic());
+      return { date: date() };
     },
 
     async renewLease(name: string, leaseId: string) {

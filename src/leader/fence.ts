@@ -22,6 +22,9 @@ export function createFence(epoch: number, lease: Lease): FenceControl {
   return {
     fence: {
       epoch,
+      get provenAt() {
+        return lease.provenAt;
+      },
       ended: ending.signal,
       assertHeld() {
         if (over !== undefined) throw fencedError(epoch, over);

@@ -15,6 +15,8 @@ import { leastSkewMs } from "./skew.ts";
 export interface Lease {
   /** 32 hexadecimal digits. */
   readonly id: string;
+  /** The last time of storage's clock at which it was held for certain, in milliseconds since 1970; 0 before any. */
+  readonly provenAt: number;
   /** How long the lease is still held, in milliseconds; 0 or less when it is not. */
   remainingMs(): number;
   /** Takes the lease. Sent again after a lost answer it does no harm. `conflict` (lease) where another holds it. */
@@ -32,13 +34,18 @@ export interface Lease {
 export function createLease(store: BlobStore, clock: Clock, name: string, seconds: number): Lease {
   const id = clock.id();
   let endsAt = -Infinity;
+  let provenAt = 0;
 
   return {
     id,
+    get provenAt() {
+      return provenAt;
+    },
     remainingMs: () => endsAt - clock.monotonic(),
     async acquire() {
       const sentAt = clock.monotonic();
-      await store.acquireLease(name, id, seconds);
+      const { date } = await store.acquireLease(name, id, seconds);
+      provenAt = Math.max(provenAt, date);
       endsAt = sentAt + seconds * 1000;
     },
     async renew() {
@@ -46,6 +53,7 @@ export function createLease(store: BlobStore, clock: Clock, name: string, second
       const sentTime = clock.now();
       try {
         const { date, etag } = await store.renewLease(name, id);
+        provenAt = Math.max(provenAt, date);
         if (clock.monotonic() < endsAt) endsAt = sentAt + seconds * 1000;
         return { skewMs: leastSkewMs(date, sentTime, clock.now()), etag };
       } catch (error) {

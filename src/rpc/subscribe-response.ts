@@ -22,10 +22,10 @@ export function encodeSubscribeResponse(delivery: Delivery): WireBytes {
   };
 }
 
-/** The fields behind the records: numbers 2 to 6 of SubscribeResponse, zero ones left out. */
+/** The fields behind the records: numbers 2 to 6 and 16 of SubscribeResponse, zero ones left out. */
 function encodeTrailer(delivery: Delivery): Buffer {
   const incarnationBytes = Buffer.byteLength(delivery.incarnation ?? "");
-  const bytes = Buffer.allocUnsafe(64 + incarnationBytes);
+  const bytes = Buffer.allocUnsafe(80 + incarnationBytes);
   let at = writeNumber(bytes, 0, 0x10, Number(delivery.nextOffset));
   at = writeNumber(bytes, at, 0x18, Number(delivery.tailOffset));
   if (delivery.tailTimestamp !== undefined) at = writeTimestamp(bytes, at, 0x22, delivery.tailTimestamp);
@@ -34,6 +34,11 @@ function encodeTrailer(delivery: Delivery): Buffer {
     bytes[at++] = 0x32;
     at = writeVarint(bytes, at, incarnationBytes);
     at += bytes.write(delivery.incarnation!, at, "utf8");
+  }
+  if (delivery.completeUntil !== undefined) {
+    // The first of the tag's two bytes.
+    bytes[at++] = 0x82;
+    at = writeTimestamp(bytes, at, 0x01, delivery.completeUntil);
   }
   return bytes.subarray(0, at);
 }

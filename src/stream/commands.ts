@@ -62,6 +62,8 @@ export interface Delivery {
   readonly tailOffset: bigint;
   /** Milliseconds since 1970; undefined while the stream has no record. */
   readonly tailTimestamp: number | undefined;
+  /** No record at or behind `tailOffset` will ever have a timestamp before this, in milliseconds since 1970. */
+  readonly completeUntil: number | undefined;
   readonly caughtUp: boolean;
   /** In the first delivery and in heartbeats. */
   readonly incarnation: string | undefined;

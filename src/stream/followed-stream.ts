@@ -80,6 +80,11 @@ export class FollowedStream implements StreamView {
     return this.log.nextOffset === 0n ? undefined : this.log.lastTimestamp;
   }
 
+  /** Only who writes can say what will not be written. */
+  get completeUntil(): number | undefined {
+    return undefined;
+  }
+
   get moved(): boolean {
     return this.hasMoved;
   }

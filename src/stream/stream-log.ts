@@ -92,9 +92,13 @@ export class StreamLog implements ReadableLog {
     return { blob: identity.blob, firstOffset: identity.firstOffset, index, endPosition: position, open: true };
   }
 
-  /** Begins a commit at the end. `contentBytes`: what its frames take at the most. Timestamps never go back. */
+  /**
+   * Begins a commit at the end. `contentBytes`: what its frames take at the most. Timestamps never go back, neither
+   * behind the last record's nor behind a time that a leader has proven: that it may have told subscribers.
+   */
   beginCommit(contentBytes: number): CommitBuilder {
-    return this.buildCommit(contentBytes, Math.max(this.engine.clock.now(), this.timestamp));
+    const { provenAt = 0 } = this.fence;
+    return this.buildCommit(contentBytes, Math.max(this.engine.clock.now(), this.timestamp, provenAt));
   }
 
   /** Writes a commit. It is acknowledged when this resolves. */

@@ -16,6 +16,11 @@ export interface StreamView {
   readonly nextOffset: bigint;
   /** The timestamp of the last record in milliseconds since 1970; undefined while there is none. */
   readonly lastTimestamp: number | undefined;
+  /**
+   * No record at or behind `nextOffset` has, or will ever have, a timestamp before this one, in milliseconds since 1970.
+   * Undefined where that is not known.
+   */
+  readonly completeUntil: number | undefined;
   /** Whether this node's role changed, so that another view of the stream has to be taken. */
   readonly moved: boolean;
 

@@ -26,6 +26,9 @@ import { outOfRange, type StreamView } from "./stream-view.ts";
 import { TailCache } from "./tail-cache.ts";
 import { type CacheReads, countCacheReads } from "./vault-meters.ts";
 
+/** Storage tells whole seconds, and its machines' clocks may differ: by less than this, in milliseconds. */
+const storageClocksMs = 1000;
+
 /** What is told to a publisher that goes over a limit. */
 const retryAfterMs = 100;
 
@@ -157,6 +160,16 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
   /** Resolves when there is something new, after `delayMs`, or when `signal` is aborted. */
   waitForChange(delayMs: number, signal: AbortSignal): Promise<void> {
     return this.changed.wait(delayMs, signal);
+  }
+
+  /**
+   * Until when no record will come any more: records get timestamps from the fence's proven time on, and every later
+   * leader proves a later one before it writes. Undefined while a commit is under way, or one may be stored that is not
+   * known: it may have an earlier timestamp.
+   */
+  get completeUntil(): number | undefined {
+    const provenAt = this.writable && !this.committer.busy ? this.view?.fence.provenAt : undefined;
+    return provenAt === undefined ? undefined : provenAt - storageClocksMs;
   }
 
   /** Whether this node does not lead any more: what it knows of the tail may be old then. */

@@ -210,7 +210,8 @@ function heartbeatOf(progress: Progress, clock: Clock): Delivery {
   progress.quietSince = clock.monotonic();
   // What a filter passed over since was not told.
   const tail = tailOffset > nextOffset ? tailOffset : nextOffset;
-  return { payload: [], nextOffset, tailOffset: tail, tailTimestamp, caughtUp: false, incarnation };
+  const completeUntil = undefined;
+  return { payload: [], nextOffset, tailOffset: tail, tailTimestamp, completeUntil, caughtUp: false, incarnation };
 }
 
 /**
@@ -304,6 +305,7 @@ function deliveryOf(
     // A view that was just taken may not have read on yet to where the one before it was.
     tailOffset: view.nextOffset > nextOffset ? view.nextOffset : nextOffset,
     tailTimestamp: view.lastTimestamp,
+    completeUntil: view.completeUntil,
     caughtUp,
     incarnation: identify ? view.incarnation : undefined,
   };

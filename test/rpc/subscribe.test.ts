@@ -28,7 +28,7 @@ function heartbeat(nextOffset: bigint): Delivery {
     payload: [],
     nextOffset,
     tailOffset: nextOffset,
-    tailTimestamp: undefined,
+    tailTimestamp: undefined, completeUntil: undefined,
     caughtUp: true,
     incarnation: "i",
   };

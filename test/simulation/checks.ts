@@ -130,6 +130,29 @@ function checkPresence(operations: readonly HistoryOperation[]): Violation[] {
   return violations;
 }
 
+/** No record came with a timestamp before one that a subscriber had been promised to know all of. */
+export function checkPromises(subscribers: readonly Subscriber[], operations: readonly HistoryOperation[]): Violation[] {
+  return subscribers.flatMap(({ client, stream, promises }) => {
+    const broken = (operation: HistoryOperation) => {
+      if (operation.stream !== stream || operation.op !== "append" || operation.outcome !== "ok") return undefined;
+      const { timestamp, firstOffset, incarnation } = operation;
+      return promises.find((promise) => {
+        const covers = promise.incarnation === incarnation && firstOffset! >= promise.tailOffset;
+        return covers && timestamp! < promise.completeUntil;
+      });
+    };
+    const violations: Violation[] = [];
+    for (const operation of operations) {
+      const promise = broken(operation);
+      if (promise === undefined) continue;
+      const { tailOffset, completeUntil } = promise;
+      const what = `${client}: nothing from ${tailOffset} on was to be of a time before ${completeUntil}`;
+      violations.push({ check: "complete until", what, around: [operation] });
+    }
+    return violations;
+  });
+}
+
 /** A subscription got every record of its stretch that its filter lets through, once. */
 export function checkSubscriber(subscriber: Subscriber, operations: readonly HistoryOperation[]): Violation[] {
   const { stream, incarnation, keyPrefix, nextOffset, values, client } = subscriber;

@@ -1,7 +1,7 @@
 /** One run of the simulation, from its seed: nodes, clients and faults, then peace, then the checks. */
 import { type Config } from "../../src/config.ts";
 import { change, look, lookAtTail, transfer } from "./admins.ts";
-import { checkHistory, checkSubscriber, type Violation } from "./checks.ts";
+import { checkHistory, checkPromises, checkSubscriber, type Violation } from "./checks.ts";
 import { type Client, type ClientWorld, createClient } from "./client.ts";
 import { describeFault, type Fault, faultsMs, planFaults } from "./faults.ts";
 import type { HistoryOperation } from "./history.ts";
@@ -113,6 +113,7 @@ export async function simulate(source: VaultSource, seed: number, options: RunOp
     await script;
     violations.push(...checkHistory(history));
     for (const subscriber of clients.subscribers) violations.push(...checkSubscriber(subscriber, history));
+    violations.push(...checkPromises(clients.subscribers, history));
   }
   return {
     seed,

@@ -25,6 +25,16 @@ export interface Subscriber {
   firstOffset: number;
   /** What it got since. */
   values: { readonly offset: number; readonly value: string }[];
+  /** What it was promised of the time of what is still to come. */
+  readonly promises: CompletePromise[];
+}
+
+/** The promise that no record at or behind an offset will ever have a timestamp before a time. */
+export interface CompletePromise {
+  readonly incarnation: string;
+  readonly tailOffset: number;
+  /** In milliseconds since 1970. */
+  readonly completeUntil: number;
 }
 
 /** How long a subscription may be silent, in milliseconds: several heartbeats, and a failover. */
@@ -41,6 +51,7 @@ export function createSubscriber(client: Client, stream: string, keyPrefix: stri
     nextOffset: undefined,
     firstOffset: 0,
     values: [],
+    promises: [],
   };
 }
 
@@ -156,6 +167,11 @@ function take(client: Client, subscriber: Subscriber, response: SubscribeRespons
   }
   if (response.tailOffset < nextOffset) client.violate("tail", `${client.name}: tail ${response.tailOffset} < ${next}`);
   subscriber.nextOffset = next;
+  if (response.completeUntil !== undefined && subscriber.incarnation !== undefined) {
+    const completeUntil = timestampMs(response.completeUntil);
+    const tailOffset = Number(response.tailOffset);
+    subscriber.promises.push({ incarnation: subscriber.incarnation, tailOffset, completeUntil });
+  }
   if (values.length === 0) return;
   client.history.push({
     op: "delivery",
