@@ -17,6 +17,9 @@ import type { PublishConditions, PublishReceipt } from "./client/publish-request
 import { createPublisher } from "./client/publisher.ts";
 import type { Publisher, PublisherOptions } from "./client/publisher.ts";
 import { followStream } from "./client/follow-stream.ts";
+import type { MergedSubscription } from "./client/merge.ts";
+import { subscribeMerged } from "./client/subscribe-merged.ts";
+import type { MergedOptions } from "./client/subscribe-merged.ts";
 import { StreamSubscription } from "./client/subscription.ts";
 import type { Subscription } from "./client/subscription.ts";
 import { VaultService } from "../gen/messagevault/v1/vault_pb.ts";
@@ -31,6 +34,8 @@ export type { CallOptions } from "./client/call.ts";
 export type { SubscribeOptions } from "./client/cursor.ts";
 export type { Delivery, Lag } from "./client/delivery.ts";
 export type { TlsOptions } from "./client/endpoints.ts";
+export type { MergedCursor, MergedRecord, MergedSubscription } from "./client/merge.ts";
+export type { MergedOptions } from "./client/subscribe-merged.ts";
 export type { Acknowledged, AcknowledgedRange, Pipeline, PipelineOptions } from "./client/pipeline.ts";
 export type { PublishConditions, PublishReceipt } from "./client/publish-request.ts";
 export type { Publisher, PublisherOptions, RecordReceipt } from "./client/publisher.ts";
@@ -75,6 +80,11 @@ export interface VaultClient extends Admin {
   publisherOn(pipeline: Pipeline, stream: string, options?: PublisherOptions): Publisher;
   /** Reads a stream, from the tail unless told otherwise, and resumes by itself when a connection breaks. */
   subscribe(stream: string, options?: SubscribeOptions): Subscription;
+  /**
+   * Reads several streams as one, in the order of their records' timestamps, then of the streams' names; resumes by
+   * itself. Live, a record waits until no stream can bring an earlier one any more: a few seconds where one is silent.
+   */
+  subscribeMerged(streams: readonly string[], options?: MergedOptions): MergedSubscription;
   /** Closes all connections. What is under way fails. */
   close(): void;
 }
@@ -93,6 +103,7 @@ export function connect(options: ConnectOptions): VaultClient {
     pipeline: (settings) => new Pipeline(context, settings),
     publisherOn: (pipeline, stream, settings = {}) => createPublisher(pipeline, clock, stream, settings, false),
     subscribe: (stream, settings = {}) => new StreamSubscription(followStream(context, stream, settings)),
+    subscribeMerged: (streams, settings = {}) => subscribeMerged(context, streams, settings),
     close: () => context.endpoints.close(),
   };
 }

@@ -41,6 +41,8 @@ export interface Endpoints {
   isBehind(endpoint: Endpoint): boolean;
   /** An answer came from another node than was asked: this one, the leader. */
   mention(leader: string): void;
+  /** A node says that this one leads: what needs the leader goes there at once. */
+  lead(leader: string): void;
   /** A call to `endpoint` failed; `leader` is who the vault said can answer it. What comes next goes elsewhere. */
   moveOn(endpoint: Endpoint, leader: string | undefined): void;
   close(): void;
@@ -123,6 +125,10 @@ export function createEndpoints(
       if (distrusted?.address === address && clock.monotonic() < distrusted.until) return;
       follow({ address, named: false });
       isConnected(address);
+    },
+    lead(address) {
+      if (closed || (distrusted?.address === address && clock.monotonic() < distrusted.until)) return;
+      follow({ address, named: true });
     },
     moveOn(endpoint, named) {
       const next = named === endpoint.address ? undefined : named;

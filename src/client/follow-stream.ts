@@ -1,10 +1,11 @@
 import type { ClientReadableStream, StatusObject } from "@grpc/grpc-js";
 import { Metadata, status as statusCode } from "@grpc/grpc-js";
+import { ClusterService } from "../../gen/messagevault/v1/cluster_pb.ts";
 import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
 import type { VaultError } from "../errors.ts";
 import { methodPath } from "../rpc/handlers.ts";
 import { pause, retryDelayMs } from "./backoff.ts";
-import { mayRetry, passBytes } from "./call.ts";
+import { callUnary, mayRetry, passBytes } from "./call.ts";
 import type { CallContext } from "./call.ts";
 import { createCursor, heartbeatMsDefault } from "./cursor.ts";
 import type { Cursor, SubscribeOptions } from "./cursor.ts";
@@ -14,6 +15,15 @@ import { toVaultError } from "./status.ts";
 
 // A vault that is silent for so many heartbeats is taken for gone.
 const missedHeartbeatsMax = 3;
+
+// A vault that could confirm a stream's time and does not for so long leads no more, in milliseconds.
+const unconfirmedMsMax = 10_000;
+
+/** How a stream is followed. */
+export interface FollowOptions extends SubscribeOptions {
+  /** Whether deliveries at the tail shall say until when the stream is complete: then it is read at the leader. */
+  readonly confirmed?: boolean;
+}
 
 const path = methodPath(VaultService.method.subscribe);
 
@@ -27,7 +37,7 @@ const path = methodPath(VaultService.method.subscribe);
 export async function* followStream(
   context: CallContext,
   stream: string,
-  options: SubscribeOptions,
+  options: FollowOptions,
 ): AsyncGenerator<Delivery, void> {
   const { clock, endpoints, log } = context;
   const isAborted = () => options.signal?.aborted === true;
@@ -36,7 +46,8 @@ export async function* followStream(
   let attempt = 0;
   let lastSeen = clock.monotonic();
   while (!cursor.isDone() && !isAborted()) {
-    const endpoint = endpoints.pick();
+    const endpoint = options.confirmed === true ? await pickLeader(context, options) : endpoints.pick();
+    if (isAborted()) return;
     const call = endpoint.channel.makeServerStreamRequest(path, passBytes, passBytes, cursor.request(), new Metadata());
     const outcome = watchCall(call, endpoint.address, options.signal);
     try {
@@ -52,11 +63,24 @@ export async function* followStream(
     if (error === undefined || cursor.isDone() || isAborted()) return;
     const delayMs = retryDelayMs(clock, error, ++attempt, endpoints.addressCount);
     if (!mayRetry(error, true) || clock.monotonic() + delayMs > lastSeen + retryForMs) throw error;
-    // Any node serves it, so that it need not go to the leader.
+    // Any node serves it: where it shall be the leader, that is asked for anew.
     endpoints.moveOn(endpoint, undefined);
     log.warn("subscription was interrupted", { stream, address: endpoint.address, error, delayMs });
     await pause(clock, delayMs, options.signal);
   }
+}
+
+// The leader, where it is known and can be reached; else any node, which may know it later.
+async function pickLeader(context: CallContext, { signal, retryForMs = context.retryForMs }: FollowOptions) {
+  const { endpoints } = context;
+  try {
+    const options = signal === undefined ? { retryForMs } : { retryForMs, signal };
+    const { leader } = await callUnary(context, ClusterService.method.getCluster, {}, true, options);
+    if (leader !== undefined && leader.endpoint !== "") endpoints.lead(leader.endpoint);
+  } catch (error) {
+    if (signal?.aborted !== true) throw error;
+  }
+  return endpoints.pickLeader();
 }
 
 // Yields what one call brings, until it ends, is silent for too long, or everything has come.
@@ -64,9 +88,11 @@ async function* readCall(
   context: CallContext,
   call: ClientReadableStream<Buffer>,
   cursor: Cursor,
-  options: SubscribeOptions,
+  options: FollowOptions,
 ): AsyncGenerator<Delivery, void> {
+  const { clock } = context;
   const silenceMs = missedHeartbeatsMax * (options.heartbeatMs ?? heartbeatMsDefault);
+  let confirmedAt = clock.monotonic();
   let arrival = Promise.withResolvers<boolean>();
   const wake = () => arrival.resolve(true);
   call.on("readable", wake);
@@ -77,11 +103,13 @@ async function* readCall(
       const delivery = readDelivery(bytes, cursor.before());
       cursor.advance(delivery);
       yield delivery;
+      if (!delivery.caughtUp || delivery.completeUntil !== undefined) confirmedAt = clock.monotonic();
+      if (options.confirmed === true && clock.monotonic() - confirmedAt > unconfirmedMsMax) return;
       if (cursor.isDone() || options.signal?.aborted === true) return;
     } else {
       if (call.readableEnded) return;
       // Only now: while the caller is busy, silence is nobody's fault.
-      const timer = context.clock.timer(silenceMs, () => arrival.resolve(false));
+      const timer = clock.timer(silenceMs, () => arrival.resolve(false));
       const more = await arrival.promise;
       timer.cancel();
       if (!more) return;
