@@ -5,7 +5,8 @@ import type { ExecutionContext } from "ava";
 
 import { openHttpPort } from "../src/http-port.ts";
 import type { HttpPortSources } from "../src/http-port.ts";
-import { createLog, silentLog } from "../src/log.ts";
+import { createLog } from "../src/create-log.ts";
+import { silentLog } from "../src/log.ts";
 import { createVault } from "./support/create-vault.ts";
 
 async function openPort(t: ExecutionContext, sources: Partial<HttpPortSources> = {}, log = silentLog) {

@@ -74,7 +74,9 @@ export async function measureReplay(run: BenchRun, expectedRecords: number): Pro
   let recordCount = 0;
   let sizeBytes = 0;
   const startedAt = clock.monotonic();
-  for await (const delivery of client.subscribe(stream, { start: { at: "earliest" }, end: { at: "tail" }, signal }).batches()) {
+  for await (const delivery of client
+    .subscribe(stream, { start: { at: "earliest" }, end: { at: "tail" }, signal })
+    .batches()) {
     recordCount += delivery.recordCount;
     sizeBytes += delivery.bytes.length;
   }

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { createLog } from "../log.ts";
+import { createLog } from "../create-log.ts";
 import { toJsonFields, toJsonLine } from "./describe.ts";
 import { reportFailure } from "./failure.ts";
 import { exitCodes, openOutput, say } from "./io.ts";

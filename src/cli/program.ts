@@ -6,6 +6,7 @@ import { createClusterCommand } from "./cluster.ts";
 import { reportFailure } from "./failure.ts";
 import { exitCodes } from "./io.ts";
 import type { CliIo } from "./io.ts";
+import { createProtoCommand } from "./proto.ts";
 import { createPublishCommand } from "./publish.ts";
 import { createServeCommand } from "./serve.ts";
 import { createStreamsCommand } from "./streams.ts";
@@ -51,6 +52,7 @@ function createProgram(io: CliIo, finish: (code: number) => void): Command {
     createBenchCommand,
     createVerifyCommand,
     createCheckStorageCommand,
+    createProtoCommand,
   ];
   for (const create of creators) program.addCommand(create(io, finish));
   setUp(program, io);

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { BlobReader, ListPage } from "../blob/blob-store.ts";
 import { isKind } from "../errors.ts";
-import { createLog } from "../log.ts";
+import { createLog } from "../create-log.ts";
 import { settings } from "../settings.ts";
 import { validateStreamName } from "../stream/names.ts";
 import { verifyStream } from "../stream/verify.ts";

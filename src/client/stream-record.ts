@@ -119,8 +119,7 @@ export class StreamRecord {
   get eventTime(): number | undefined {
     let eventTime: number | undefined;
     this.readRest((id, start, end) => {
-      if (id === field.eventTime)
-        eventTime = timestampMs(fromBinary(TimestampSchema, this.bytes.subarray(start, end)));
+      if (id === field.eventTime) eventTime = timestampMs(fromBinary(TimestampSchema, this.bytes.subarray(start, end)));
     });
     return eventTime;
   }

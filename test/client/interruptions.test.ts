@@ -59,7 +59,9 @@ test("interruptions - a subscription is not resumed in a stream that was made an
   const proxy = await createProxy(t, vault.endpoint);
   const direct = createClient(t, vault);
   await direct.publish("s", [{ value: "old" }]);
-  const subscription = createClient(t, proxy).subscribe("s", { start: { at: "earliest" } }).batches();
+  const subscription = createClient(t, proxy)
+    .subscribe("s", { start: { at: "earliest" } })
+    .batches();
   await subscription.next();
   proxy.refuse();
   await direct.deleteStream("s");

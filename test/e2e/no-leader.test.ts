@@ -45,9 +45,7 @@ test("no leader - publishing is not healthy and says when to come back; reads ar
 
   const client = createClient(t, vault);
   const values: string[] = [];
-  for await (const { records } of client
-    .subscribe("s", { start: { at: "earliest" }, end: { at: "tail" } })
-    .batches()) {
+  for await (const { records } of client.subscribe("s", { start: { at: "earliest" }, end: { at: "tail" } }).batches()) {
     values.push(...records.map(({ value }) => Buffer.from(value).toString()));
   }
   t.deepEqual(values, ["before"]);

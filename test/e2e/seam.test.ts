@@ -70,7 +70,9 @@ async function publishPipelined(caller: VaultCaller, publisher: number, progress
 /** Follows the stream to the last offset; resolves to what was wrong with it. */
 async function follow(client: VaultClient, from: bigint): Promise<string | undefined> {
   let next = from;
-  for await (const delivery of client.subscribe(stream, { start: { at: "offset", offset: from }, heartbeatMs: 1000 }).batches()) {
+  for await (const delivery of client
+    .subscribe(stream, { start: { at: "offset", offset: from }, heartbeatMs: 1000 })
+    .batches()) {
     for (const { offset } of delivery.records) {
       if (offset !== next) return `from ${from}: ${offset} where ${next} should be`;
       next++;
@@ -109,7 +111,9 @@ function stall(caller: VaultCaller) {
 /** The records of each publisher are in the order in which it sent them. */
 async function checkOrder(t: ExecutionContext, client: VaultClient): Promise<void> {
   const nextNumbers = Array.from({ length: publishers }, () => 0);
-  for await (const { records } of client.subscribe(stream, { start: { at: "earliest" }, end: { at: "tail" } }).batches()) {
+  for await (const { records } of client
+    .subscribe(stream, { start: { at: "earliest" }, end: { at: "tail" } })
+    .batches()) {
     for (const { value, offset } of records) {
       const [publisher, number] = Buffer.from(value).toString().split(" ").map(Number);
       if (number !== nextNumbers[publisher!]!++) t.fail(`${offset} is number ${number} of publisher ${publisher}`);

@@ -28,7 +28,8 @@ function heartbeat(nextOffset: bigint): Delivery {
     payload: [],
     nextOffset,
     tailOffset: nextOffset,
-    tailTimestamp: undefined, completeUntil: undefined,
+    tailTimestamp: undefined,
+    completeUntil: undefined,
     caughtUp: true,
     incarnation: "i",
   };

@@ -131,7 +131,10 @@ function checkPresence(operations: readonly HistoryOperation[]): Violation[] {
 }
 
 /** No record came with a timestamp before one that a subscriber had been promised to know all of. */
-export function checkPromises(subscribers: readonly Subscriber[], operations: readonly HistoryOperation[]): Violation[] {
+export function checkPromises(
+  subscribers: readonly Subscriber[],
+  operations: readonly HistoryOperation[],
+): Violation[] {
   return subscribers.flatMap(({ client, stream, promises }) => {
     const broken = (operation: HistoryOperation) => {
       if (operation.stream !== stream || operation.op !== "append" || operation.outcome !== "ok") return undefined;

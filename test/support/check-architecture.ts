@@ -26,6 +26,7 @@ const rootFiles: Readonly<Record<string, string>> = {
   "client.ts": "client",
   "clock.ts": "base",
   "config.ts": "config",
+  "create-log.ts": "base",
   "errors.ts": "base",
   "free-memory.ts": "base",
   "http-port.ts": "server",

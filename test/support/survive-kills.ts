@@ -117,7 +117,9 @@ function publish(publisher: Publisher, values: readonly string[], padding: numbe
 function startTail(client: VaultClient, stream: string, signal: AbortSignal): Tail {
   const values: string[] = [];
   async function follow(): Promise<void> {
-    for await (const { records } of client.subscribe(stream, { start: { at: "earliest" }, heartbeatMs: 500, signal }).batches()) {
+    for await (const { records } of client
+      .subscribe(stream, { start: { at: "earliest" }, heartbeatMs: 500, signal })
+      .batches()) {
       values.push(...records.map(({ value }) => Buffer.from(value).toString()));
     }
   }

@@ -1,7 +1,7 @@
 import test from "ava";
 
 import { VaultError } from "../src/errors.ts";
-import { createLog } from "../src/log.ts";
+import { createLog } from "../src/create-log.ts";
 import type { LogFormat, LogLevel } from "../src/log.ts";
 
 function createCollector(level: LogLevel, format: LogFormat) {
@@ -9,7 +9,7 @@ function createCollector(level: LogLevel, format: LogFormat) {
   return { lines, log: createLog(level, format, { write: (line) => lines.push(line) }) };
 }
 
-test("log - as JSON an event is one object a line", (t) => {
+test("create log - as JSON an event is one object a line", (t) => {
   const { log, lines } = createCollector("info", "json");
   log.info("stream opened", { stream: "orders", nextOffset: 7n });
   const { time, ...rest } = JSON.parse(lines[0] ?? "") as Record<string, unknown>;
@@ -18,7 +18,7 @@ test("log - as JSON an event is one object a line", (t) => {
   t.true(lines[0]?.endsWith("}\n"));
 });
 
-test("log - as text an event is one line for a person", (t) => {
+test("create log - as text an event is one line for a person", (t) => {
   const { log, lines } = createCollector("info", "text");
   log.warn("stream closed", {
     stream: "orders",
@@ -31,7 +31,7 @@ test("log - as text an event is one line for a person", (t) => {
   );
 });
 
-test("log - what is below the level is left out", (t) => {
+test("create log - what is below the level is left out", (t) => {
   const { log, lines } = createCollector("warn", "json");
   log.debug("a");
   log.info("b");
@@ -40,7 +40,7 @@ test("log - what is below the level is left out", (t) => {
   t.is(lines.length, 2);
 });
 
-test("log - an error of operation has kind, detail and cause; any other its stack", (t) => {
+test("create log - an error of operation has kind, detail and cause; any other its stack", (t) => {
   const { log, lines } = createCollector("info", "json");
   const error = new VaultError("conflict", "too late", { condition: "etag" }, new Error("412"));
   log.error("failed", { error });
@@ -79,7 +79,7 @@ for (const [place, text] of Object.entries(planted)) {
   });
 }
 
-test("log - what tells where a secret was is kept", (t) => {
+test("create log - what tells where a secret was is kept", (t) => {
   const { log, lines } = createCollector("info", "json");
   const { connectionString: connection, sasUrl: url, exporter: endpoint } = planted;
   log.error("failed", { connection, url, endpoint });
@@ -88,7 +88,7 @@ test("log - what tells where a secret was is kept", (t) => {
   t.regex(lines.join(), /user:\*\*\*@collector\.example:4318/);
 });
 
-test("log - a field whose name says that it is a secret is not shown, whatever it looks like", (t) => {
+test("create log - a field whose name says that it is a secret is not shown, whatever it looks like", (t) => {
   const { log, lines } = createCollector("info", "json");
   const names = ["authorization", "password", "clientSecret", "accessToken", "accountKey", "x-api-key", "Cookie"];
   log.info("sent", { headers: Object.fromEntries(names.map((name) => [name, "hush"])) });
@@ -96,7 +96,7 @@ test("log - a field whose name says that it is a secret is not shown, whatever i
   t.is(lines.join().split("***").length, names.length + 1);
 });
 
-test("log - of bytes only their number is told", (t) => {
+test("create log - of bytes only their number is told", (t) => {
   const { log, lines } = createCollector("info", "json");
   const value = Buffer.from("hush");
   log.info("record", { value, records: [{ value }], view: new Uint8Array([104, 117, 115, 104]) });
@@ -104,7 +104,7 @@ test("log - of bytes only their number is told", (t) => {
   t.deepEqual({ told, records, view }, { told: "4 bytes", records: [{ value: "4 bytes" }], view: "4 bytes" });
 });
 
-test("log - a line within a span has its ids, one outside has none", (t) => {
+test("create log - a line within a span has its ids, one outside has none", (t) => {
   const lines: string[] = [];
   const ids = [{ traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7" }, undefined];
   const log = createLog("info", "json", { write: (line) => lines.push(line) }, () => ids.shift());
@@ -115,7 +115,7 @@ test("log - a line within a span has its ids, one outside has none", (t) => {
   t.false("trace_id" in outside!);
 });
 
-test("log - a field that bites its tail is cut", (t) => {
+test("create log - a field that bites its tail is cut", (t) => {
   const { log, lines } = createCollector("info", "json");
   const field: Record<string, unknown> = {};
   field["field"] = field;
@@ -123,7 +123,7 @@ test("log - a field that bites its tail is cut", (t) => {
   t.is(lines.length, 1);
 });
 
-test("log - a chain of causes that bites its tail is cut", (t) => {
+test("create log - a chain of causes that bites its tail is cut", (t) => {
   const { log, lines } = createCollector("info", "json");
   const error = new Error("a");
   error.cause = error;
