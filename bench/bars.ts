@@ -26,6 +26,8 @@ export const bars: readonly Bar[] = [
   rate("publish_single", ["swallow_single"], 0.7, "recordsPerSecond"),
   rate("replay_file_warm", ["blast"], 0.85),
   rate("replay_file_cold", ["blast", "raw_reads_file"], 0.75),
+  rate("client_publish", ["raw_publish_one"], 0.8),
+  rate("client_replay", ["raw_replay_one"], 0.8),
   { name: "tail_p50", figure: "p50Ms", measured: "tail_1000", limits: ["raw_tail_1000"], target: 1.5 },
   { name: "tail_p99", figure: "p99Ms", measured: "tail_1000", limits: ["raw_tail_1000"], target: 2 },
   { name: "fanout_10k", figure: "reachedAllMs", measured: "fanout_10000", limits: ["bare_fanout_10000"], target: 2 },

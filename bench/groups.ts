@@ -1,5 +1,6 @@
 import { azureModelGroup, capacityGroup } from "./groups/azure-model.ts";
 import { azuriteGroup } from "./groups/azurite.ts";
+import { clientGroup } from "./groups/client.ts";
 import { fanOutGroup } from "./groups/fan-out.ts";
 import { gridGroup } from "./groups/publish-grid.ts";
 import { publishGroup } from "./groups/publish.ts";
@@ -14,6 +15,7 @@ import type { Group } from "./measurement.ts";
 export const groups: readonly Group[] = [
   publishGroup,
   replayGroup,
+  clientGroup,
   tailGroup,
   fanOutGroup,
   azuriteGroup,
