@@ -68,29 +68,42 @@ export class BatchBuilder {
 
   /** Adds a record. Throws `invalid` if it is larger than any request may be, `overloaded` if it does not fit any more. */
   add(record: RecordInput): void {
-    const fields = encodeFields(record);
-    this.reserve(fields.sizeBytes);
-    let at = this.writeHead(tags.records, fields.sizeBytes, this.usedBytes);
-    if (fields.key.length > 0) at = this.writeField(tags.key, fields.key, at);
-    if (fields.value.length > 0) at = this.writeField(tags.value, fields.value, at);
-    for (const header of fields.headers) {
-      at = this.writeHead(tags.headers, header.sizeBytes, at);
-      at = this.writeField(tags.headerName, header.name, at);
-      at = this.writeField(tags.headerValue, header.value, at);
+    const { key = empty, value, headers = [], eventTime } = record;
+    const keyBytes = byteLength(key);
+    const valueBytes = byteLength(value);
+    const time = eventTime === undefined ? empty : toBinary(TimestampSchema, timestampFromMs(eventTime));
+    let sizeBytes = fieldBytes(keyBytes) + fieldBytes(valueBytes) + fieldBytes(time.length);
+    for (const header of headers) {
+      const headerBytes = measureHeader(header);
+      sizeBytes += 1 + varintBytes(headerBytes) + headerBytes;
     }
-    if (fields.eventTime.length > 0) at = this.writeField(tags.eventTime, fields.eventTime, at);
+    this.reserve(sizeBytes);
+    let at = this.writeHead(tags.records, sizeBytes, this.usedBytes);
+    // An absent field and an empty one are the same.
+    if (keyBytes > 0) at = this.writeField(tags.key, key, keyBytes, at);
+    if (valueBytes > 0) at = this.writeField(tags.value, value, valueBytes, at);
+    for (const header of headers) {
+      at = this.writeHead(tags.headers, measureHeader(header), at);
+      at = this.writeField(tags.headerName, header.name, byteLength(header.name), at);
+      at = this.writeField(tags.headerValue, header.value, byteLength(header.value), at);
+    }
+    if (time.length > 0) at = this.writeField(tags.eventTime, time, time.length, at);
     this.usedBytes = at;
   }
 
   /** Adds a record that is a protobuf encoding of Record already. Throws as `add` does. */
   addEncoded(record: Uint8Array): void {
     this.reserve(record.length);
-    this.usedBytes = this.writeField(tags.records, record, this.usedBytes);
+    this.usedBytes = this.writeField(tags.records, record, record.length, this.usedBytes);
   }
 
   /** Takes what was added and begins anew. */
   take(): EncodedBatch {
-    const batch = { bytes: Buffer.from(this.buffer.subarray(0, this.usedBytes)), recordCount: this.recordCount };
+    const { recordCount, usedBytes } = this;
+    const batch = { bytes: this.buffer.subarray(0, usedBytes), recordCount };
+    // The next batch is probably about as large; the batch is not copied out of a buffer that is much larger.
+    if (usedBytes < this.buffer.length / 4) batch.bytes = Buffer.from(batch.bytes);
+    else this.buffer = Buffer.allocUnsafe(Math.max(initialBytes, this.buffer.length));
     this.usedBytes = 0;
     this.recordCount = 0;
     this.storedBytes = 0;
@@ -120,10 +133,11 @@ export class BatchBuilder {
     return writeVarint(this.buffer, position + 1, sizeBytes);
   }
 
-  private writeField(tag: number, bytes: Uint8Array, position: number): number {
-    const at = this.writeHead(tag, bytes.length, position);
-    this.buffer.set(bytes, at);
-    return at + bytes.length;
+  private writeField(tag: number, value: Uint8Array | string, sizeBytes: number, position: number): number {
+    const at = this.writeHead(tag, sizeBytes, position);
+    if (typeof value === "string") this.buffer.write(value, at, sizeBytes, "utf8");
+    else this.buffer.set(value, at);
+    return at + sizeBytes;
   }
 }
 
@@ -134,30 +148,16 @@ export function encodeBatch(records: Iterable<RecordInput>): EncodedBatch {
   return builder.take();
 }
 
-function encodeFields(record: RecordInput) {
-  const key = toBytes(record.key);
-  const value = toBytes(record.value);
-  const headers = (record.headers ?? []).map(encodeHeader);
-  const eventTime =
-    record.eventTime === undefined ? empty : toBinary(TimestampSchema, timestampFromMs(record.eventTime));
-  let sizeBytes = fieldBytes(key) + fieldBytes(value) + fieldBytes(eventTime);
-  for (const header of headers) sizeBytes += 1 + varintBytes(header.sizeBytes) + header.sizeBytes;
-  return { key, value, headers, eventTime, sizeBytes };
+function measureHeader({ name, value }: HeaderInput): number {
+  const nameBytes = byteLength(name);
+  const valueBytes = byteLength(value);
+  return 2 + varintBytes(nameBytes) + nameBytes + varintBytes(valueBytes) + valueBytes;
 }
 
-function encodeHeader(header: HeaderInput) {
-  const name = toBytes(header.name);
-  const value = toBytes(header.value);
-  const sizeBytes = 2 + varintBytes(name.length) + name.length + varintBytes(value.length) + value.length;
-  return { name, value, sizeBytes };
+function fieldBytes(sizeBytes: number): number {
+  return sizeBytes === 0 ? 0 : 1 + varintBytes(sizeBytes) + sizeBytes;
 }
 
-// An absent field and an empty one are the same.
-function fieldBytes(bytes: Uint8Array): number {
-  return bytes.length === 0 ? 0 : 1 + varintBytes(bytes.length) + bytes.length;
-}
-
-function toBytes(value: Uint8Array | string | undefined): Uint8Array {
-  if (value === undefined) return empty;
-  return typeof value === "string" ? Buffer.from(value) : value;
+function byteLength(value: Uint8Array | string): number {
+  return typeof value === "string" ? Buffer.byteLength(value) : value.length;
 }
