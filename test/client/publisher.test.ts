@@ -1,8 +1,11 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ExecutionContext } from "ava";
 import test from "ava";
 import { isKind, VaultError } from "../../src/errors.ts";
 import { createClient } from "../support/create-client.ts";
 import { answer, createScriptedVault } from "../support/create-scripted-vault.ts";
+import { createVault } from "../support/create-vault.ts";
+import { readStream } from "../support/read-stream.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 interface Seen {
@@ -111,4 +114,74 @@ test("publisher - a record that is too large is refused, and the others go on", 
     seen.map(({ values }) => values),
     [["a", "b"]],
   );
+});
+
+test("publisher - send tells of each record where it was stored", async (t) => {
+  const vault = await createVault(t);
+  const client = createClient(t, vault);
+  await client.publish("s", [{ value: "before" }]);
+  const publisher = client.publisher("s", { batchRecords: 3, lingerMs: 60_000 });
+  const sent = ["a", "b", "c", "d"].map((value) => publisher.send({ value }));
+  void publisher.add({ value: "e" });
+  const last = publisher.send({ value: "f" });
+  await publisher.flush();
+  const receipts = await Promise.all([...sent, last]);
+  t.deepEqual(
+    receipts.map(({ offset }) => offset),
+    [1n, 2n, 3n, 4n, 6n],
+  );
+  const stored = await readStream(client, "s");
+  for (const { offset, timestamp, duplicate } of receipts) {
+    t.is(timestamp, timestampMs(stored[Number(offset)]!.timestamp!));
+    t.false(duplicate);
+  }
+  await publisher.close();
+});
+
+test("publisher - send rejects with what made its batch fail", async (t) => {
+  const { client } = await createCollector(t);
+  const publisher = client.publisher("s", { batchRecords: 2, lingerMs: 60_000 });
+  const sent = ["bad", "with it", "behind"].map((value) => publisher.send({ value }));
+  await t.throwsAsync(publisher.flush());
+  const outcomes = await Promise.allSettled(sent);
+  t.deepEqual(
+    outcomes.map((outcome) => (outcome.status === "rejected" ? (outcome.reason as VaultError).kind : "stored")),
+    ["invalid", "invalid", "unavailable"],
+  );
+});
+
+test("publisher - where too much waits a record is refused and not taken, and what was taken is stored", async (t) => {
+  const open = Promise.withResolvers<void>();
+  const stored: string[] = [];
+  const vault = await createScriptedVault(t, {
+    publishStream: [
+      async function* (requests) {
+        for await (const request of requests) {
+          await open.promise;
+          stored.push(...request.records.map(({ value }) => Buffer.from(value).toString()));
+          yield answer(request);
+        }
+      },
+    ],
+  });
+  const options = { batchRecords: 1, inFlightRequestsMax: 1, queuedRequestsMax: 2 };
+  const publisher = createClient(t, vault).publisher("s", options);
+  const taken: string[] = [];
+  let refusal: unknown;
+  for (let i = 0; i < 10; i++) {
+    try {
+      void publisher.add({ value: `${i}` });
+      taken.push(`${i}`);
+    } catch (error) {
+      refusal = error;
+    }
+  }
+  t.true(isKind(refusal, "overloaded"));
+  t.deepEqual(taken, ["0", "1", "2"]);
+  await t.throwsAsync(publisher.send({ value: "refused too" }), { message: /too many batches wait/ });
+  open.resolve();
+  await publisher.room();
+  void publisher.add({ value: "later" });
+  await publisher.close();
+  t.deepEqual(stored, [...taken, "later"]);
 });

@@ -1,170 +1,73 @@
 import test from "ava";
-import type { SubscribeRequest } from "../../gen/messagevault/v1/vault_pb.ts";
-import type { Delivery, VaultClient } from "../../src/client.ts";
-import { isKind, VaultError } from "../../src/errors.ts";
+import type { ExecutionContext } from "ava";
 import { createClient } from "../support/create-client.ts";
-import { beSilent, createScriptedVault } from "../support/create-scripted-vault.ts";
-import { waitUntil } from "../support/wait-until.ts";
+import { createScriptedVault } from "../support/create-scripted-vault.ts";
 
-function records(from: number, to: number) {
-  return Array.from({ length: to - from }, (_, i) => ({ offset: BigInt(from + i), value: Buffer.from("x") }));
-}
-
-async function collect(deliveries: AsyncIterable<Delivery>): Promise<bigint[]> {
-  const offsets: bigint[] = [];
-  for await (const delivery of deliveries) offsets.push(...delivery.records.map(({ offset }) => offset));
-  return offsets;
-}
-
-function range(from: number, to: number): bigint[] {
-  return records(from, to).map(({ offset }) => offset);
-}
-
-test("subscription - goes on behind the last record when a call breaks", async (t) => {
-  const requests: SubscribeRequest[] = [];
-  const vault = await createScriptedVault(t, {
-    subscribe: [
-      async function* (request) {
-        requests.push(request);
-        yield { records: records(3, 6), nextOffset: 6n, tailOffset: 9n, incarnation: "feed" };
-        throw new VaultError("unavailable", "shutting down", { retryAfterMs: 1 });
-      },
-      async function* (request) {
-        requests.push(request);
-        yield { records: records(6, 8), nextOffset: 8n, tailOffset: 9n };
-        throw new VaultError("indeterminate", "lost");
-      },
-      async function* (request) {
-        requests.push(request);
-        yield { records: records(8, 9), nextOffset: 9n, tailOffset: 12n };
-      },
-    ],
-  });
-  const client = createClient(t, vault);
-  const offsets = await collect(
-    client.subscribe("s", { start: { at: "last", count: 6n }, end: { at: "tail" } }).batches(),
-  );
-  t.deepEqual(offsets, range(3, 9));
-  t.deepEqual(
-    requests.map(({ start }) => start.value),
-    [6n, 6n, 8n],
-  );
-  t.deepEqual(
-    requests.map(({ start }) => start.case),
-    ["last", "offset", "offset"],
-  );
-  t.deepEqual(
-    requests.map(({ end }) => end.case),
-    ["untilTail", "untilOffset", "untilOffset"],
-  );
-  t.deepEqual(
-    requests.map(({ incarnation }) => incarnation),
-    ["", "feed", "feed"],
-  );
-});
-
-test("subscription - a vault that misses its heartbeats is left for another connection", async (t) => {
-  const vault = await createScriptedVault(t, {
-    subscribe: [
-      async function* (_request, context) {
-        yield { records: records(0, 1), nextOffset: 1n, tailOffset: 1n };
-        await beSilent(context);
-      },
-      async function* () {
-        yield { records: records(1, 2), nextOffset: 2n, tailOffset: 2n };
-      },
-    ],
-  });
-  const subscription = createClient(t, vault)
-    .subscribe("s", { start: { at: "earliest" }, end: { at: "count", count: 2n }, heartbeatMs: 100 })
-    .batches();
-  t.deepEqual(await collect(subscription), range(0, 2));
-});
-
-test("subscription - a slow reader is no missed heartbeat, and holds the vault back", async (t) => {
-  let sent = 0;
-  let calls = 0;
-  const payload = Buffer.alloc(512 * 1024);
+/** A vault with two responses of two records each, and a heartbeat between, of a stream that goes on to offset 10. */
+async function createStream(t: ExecutionContext) {
+  const records = (...offsets: number[]) =>
+    offsets.map((offset) => ({
+      offset: BigInt(offset),
+      timestamp: { seconds: BigInt(100 + offset) },
+      value: Buffer.from(`${offset}`),
+    }));
+  const tail = { tailOffset: 10n, tailTimestamp: { seconds: 109n } };
   const vault = await createScriptedVault(t, {
     subscribe: [
       async function* () {
-        calls++;
-        for (let i = 0n; i < 200n; i++) {
-          sent++;
-          yield { records: [{ offset: i, value: payload }], nextOffset: i + 1n, tailOffset: 200n };
-        }
+        yield { records: records(0, 1), nextOffset: 2n, ...tail, incarnation: "feed" };
+        yield { nextOffset: 5n, ...tail };
+        yield { records: records(5, 6), nextOffset: 10n, ...tail, caughtUp: true };
       },
     ],
   });
-  const client = createClient(t, vault);
-  const subscription = client.subscribe("s", { start: { at: "earliest" }, heartbeatMs: 100 }).batches();
-  await subscription.next();
-  let settled = 0;
-  let since = performance.now();
-  await waitUntil(
-    () => {
-      if (sent !== settled) [settled, since] = [sent, performance.now()];
-      return performance.now() - since > 500;
-    },
-    "the vault stops sending",
-    30_000,
-  );
-  t.true(sent < 100, `${sent} responses were sent to a reader that read one`);
-  const rest = await collect(subscription);
-  t.is(rest.length, 199);
-  t.is(calls, 1);
-});
-
-test("subscription - what the vault refuses is thrown at once", async (t) => {
-  const refuse = () => {
-    throw new VaultError("outOfRange", "too early", { found: { firstOffset: "5" } });
-  };
-  const vault = await createScriptedVault(t, { subscribe: [refuse] });
-  const error = await t.throwsAsync(collect(createClient(t, vault).subscribe("s").batches()));
-  t.true(isKind(error, "outOfRange"));
-});
-
-test("subscription - gives up after the time that it was given", async (t) => {
-  const client = createClient(t, { endpoint: "127.0.0.1:1" }, { retryForMs: 200 });
-  const error = await t.throwsAsync(collect(client.subscribe("s").batches()));
-  t.true(isKind(error, "unavailable"));
-  t.regex(error.message, /no connection to 127\.0\.0\.1:1: ECONNREFUSED/);
-});
-
-async function openEndless(
-  t: Parameters<typeof createClient>[0],
-): Promise<{ client: VaultClient; open: () => number }> {
-  let open = 0;
-  const vault = await createScriptedVault(t, {
-    subscribe: [
-      async function* (_request, context) {
-        open++;
-        yield { nextOffset: 0n, caughtUp: true };
-        await beSilent(context);
-        open--;
-      },
-    ],
-  });
-  return { client: createClient(t, vault), open: () => open };
+  return createClient(t, vault);
 }
 
-test("subscription - ends without an error when it is aborted, and the vault hears of it", async (t) => {
-  const { client, open } = await openEndless(t);
-  const abort = new AbortController();
-  const subscription = client.subscribe("s", { signal: abort.signal }).batches();
-  await subscription.next();
-  t.is(open(), 1);
-  const end = subscription.next();
-  abort.abort();
-  t.true((await end).done);
-  await waitUntil(() => open() === 0, "the vault's call ends");
+const range = { start: { at: "earliest" }, end: { at: "offset", offset: 10n } } as const;
+
+test("subscription - yields records, with where to resume and the lag behind each", async (t) => {
+  const client = await createStream(t);
+  const subscription = client.subscribe("s", range);
+  t.is(subscription.nextOffset, undefined);
+  t.is(subscription.lag, undefined);
+  const seen: unknown[] = [];
+  for await (const record of subscription) {
+    const { nextOffset, lag } = subscription;
+    seen.push([record.offset, record.text(), nextOffset, lag?.records, lag?.seconds]);
+  }
+  t.deepEqual(seen, [
+    [0n, "0", 1n, 9n, 9],
+    [1n, "1", 2n, 8n, 8],
+    [5n, "5", 6n, 4n, 4],
+    // The vault has looked at what a filter passed over, up to the tail.
+    [6n, "6", 10n, 0n, 0],
+  ]);
 });
 
-test("subscription - leaving the loop ends the call", async (t) => {
-  const { client, open } = await openEndless(t);
-  for await (const delivery of client.subscribe("s").batches()) {
-    t.true(delivery.caughtUp);
+test("subscription - yields batches, heartbeats included", async (t) => {
+  const client = await createStream(t);
+  const subscription = client.subscribe("s", range);
+  const seen: unknown[] = [];
+  for await (const { recordCount, records, nextOffset, lag, lastTimestamp } of subscription.batches()) {
+    t.is(records.length, recordCount);
+    t.is(subscription.nextOffset, nextOffset);
+    t.deepEqual(subscription.lag, lag);
+    seen.push([recordCount, nextOffset, lag.records, lag.seconds, lastTimestamp]);
+  }
+  t.deepEqual(seen, [
+    [2, 2n, 8n, 8, 101_000],
+    [0, 5n, 5n, 8, 101_000],
+    [2, 10n, 0n, 0, 106_000],
+  ]);
+});
+
+test("subscription - is read once", async (t) => {
+  const client = await createStream(t);
+  const subscription = client.subscribe("s", range);
+  for await (const record of subscription) {
+    t.is(record.offset, 0n);
     break;
   }
-  await waitUntil(() => open() === 0, "the vault's call ends");
+  t.throws(() => subscription[Symbol.asyncIterator](), { message: /read once/ });
 });
