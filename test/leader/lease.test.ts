@@ -48,6 +48,25 @@ test("lease - ends at once when a renewal finds it gone, and when it is given ba
   await releasing;
 });
 
+test("lease - storage's time of the last answer that proves it is kept", async (t) => {
+  const { clock, faults, lease } = await createBlob();
+  t.is(lease.provenAt, 0);
+  await lease.acquire();
+  const acquiredAt = lease.provenAt;
+  t.true(acquiredAt > clock.now() - 1000 && acquiredAt <= clock.now());
+  await clock.advance(5000);
+  await lease.renew();
+  t.is(lease.provenAt, acquiredAt + 5000);
+  faults.set("renewLease", () => Promise.reject(new Error("no network")));
+  await clock.advance(5000);
+  await t.throwsAsync(lease.renew());
+  t.is(lease.provenAt, acquiredAt + 5000);
+  // Another clock of storage's may be behind.
+  faults.set("renewLease", async (forward) => ({ ...((await forward()) as object), date: 7 }));
+  await lease.renew();
+  t.is(lease.provenAt, acquiredAt + 5000);
+});
+
 test("lease - a failed renewal takes nothing away", async (t) => {
   const { clock, faults, lease } = await createBlob();
   await lease.acquire();

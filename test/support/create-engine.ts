@@ -35,6 +35,8 @@ export interface EngineOptions {
 
 /** A leader that a test can depose. */
 export interface TestLeadership extends Leadership {
+  /** The time of storage's clock at which its fences were held for certain. */
+  provenAt: number | undefined;
   /** Ends this leadership: `fence()` and what holds its fences throw from now on. */
   depose(): void;
   /** Begins a new leadership of the same node. */
@@ -133,11 +135,15 @@ function createLeadership(first: number): TestLeadership {
   let epoch = first;
   const fenceOf = (number: number): Fence => ({
     epoch: number,
+    get provenAt() {
+      return leadership.provenAt;
+    },
     assertHeld() {
       if (!held || number !== epoch) throw new VaultError("fenced", `epoch ${number} is over`);
     },
   });
-  return {
+  const leadership: TestLeadership = {
+    provenAt: undefined,
     get leads() {
       return held;
     },
@@ -158,4 +164,5 @@ function createLeadership(first: number): TestLeadership {
       epoch = next;
     },
   };
+  return leadership;
 }
