@@ -124,3 +124,24 @@ test("standby - nodes that speak TLS reach each other", async (t) => {
     ],
   );
 });
+
+test("standby - a merged subscription is told by the leader of silence, and by the next one after it", async (t) => {
+  const { leader, standby } = await createPair(t, { renewMs: 100 });
+  const client = createClient(t, standby, { addresses: [standby.endpoint, leader.endpoint] });
+  await client.createStream("silent");
+  await client.publish("busy", [{ value: "0" }]);
+  const merged = client.subscribeMerged(["silent", "busy"], { start: { at: "earliest" }, heartbeatMs: 100 });
+  const records = merged[Symbol.asyncIterator]();
+  const next = async () => {
+    const { value } = await records.next();
+    return `${value?.stream} ${value?.record.text()}`;
+  };
+  t.is(await next(), "busy 0");
+  await leader.close();
+  await client.publish("busy", [{ value: "1" }]);
+  t.is(await next(), "busy 1");
+  await client.publish("silent", [{ value: "2" }]);
+  t.is(await next(), "silent 2");
+  t.deepEqual(merged.cursor, { busy: 2n, silent: 1n });
+  await records.return?.();
+});
