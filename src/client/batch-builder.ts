@@ -97,17 +97,23 @@ export class BatchBuilder {
     this.usedBytes = this.writeField(tags.records, record, record.length, this.usedBytes);
   }
 
-  /** Takes what was added and begins anew. */
-  take(): EncodedBatch {
-    const { recordCount, usedBytes } = this;
-    const batch = { bytes: this.buffer.subarray(0, usedBytes), recordCount };
-    // The next batch is probably about as large; the batch is not copied out of a buffer that is much larger.
-    if (usedBytes < this.buffer.length / 4) batch.bytes = Buffer.from(batch.bytes);
-    else this.buffer = Buffer.allocUnsafe(Math.max(initialBytes, this.buffer.length));
+  /** What was added since the last `take` or `clear`: a view, which holds until the next record is added. */
+  get added(): EncodedBatch {
+    return { bytes: this.buffer.subarray(0, this.usedBytes), recordCount: this.recordCount };
+  }
+
+  /** Begins anew. */
+  clear(): void {
     this.usedBytes = 0;
     this.recordCount = 0;
     this.storedBytes = 0;
-    return batch;
+  }
+
+  /** Takes what was added and begins anew. */
+  take(): EncodedBatch {
+    const { bytes, recordCount } = this.added;
+    this.clear();
+    return { bytes: Buffer.from(bytes), recordCount };
   }
 
   private reserve(recordBytes: number): void {

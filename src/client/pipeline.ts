@@ -148,7 +148,10 @@ export class Pipeline {
     return refusal === undefined ? this.enqueue(stream, batch, conditions) : Promise.reject(refusal);
   }
 
-  /** As `publish`, also where too much waits already: for a batch that was collected while there was room. */
+  /**
+   * As `publish`, also where too much waits already: for a batch that was collected while there was room. Its bytes are
+   * copied before this returns.
+   */
   enqueue(
     stream: string,
     batch: EncodedBatch,

@@ -99,7 +99,8 @@ export function createPublisher(
     linger?.cancel();
     linger = undefined;
     if (builder.recordCount === 0) return;
-    const sent = sendBatch(builder.take());
+    const sent = sendBatch(builder.added);
+    builder.clear();
     collecting?.resolve(sent);
     collecting = undefined;
   }

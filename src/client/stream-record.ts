@@ -16,63 +16,69 @@ export interface StreamHeader {
   readonly value: Uint8Array;
 }
 
-const field = { offset: 1, timestamp: 2, key: 3, value: 4, headers: 5, eventTime: 6 };
-const headerField = { name: 1, value: 2 };
-const timestampField = { seconds: 1, nanos: 2 };
+// Tags: the field's number and wire type, all of one byte.
+const tags = { offset: 0x08, timestamp: 0x12, key: 0x1a, value: 0x22, headers: 0x2a, eventTime: 0x32 };
+const headerTags = { name: 0x0a, value: 0x12 };
+const timestampTags = { seconds: 0x08, nanos: 0x10 };
 const nanosPerMs = 1e6;
 
 /** A record of a stream. Its bytes are views of the response that brought it: copy what is kept for long. */
 export class StreamRecord {
-  /** When the vault stored it, in milliseconds since 1970. It never goes back from one record to the next. */
-  readonly timestamp: number;
-  private readonly place: number;
   private readonly bytes: Buffer;
+  /** Where the fields' values begin; 0 where they are absent. No value begins at 0, as its tag stands before it. */
+  private readonly offsetAt: number;
+  private readonly timestampAt: number;
   private readonly keyStart: number;
   private readonly keyEnd: number;
   private readonly valueStart: number;
   private readonly valueEnd: number;
-  /** Where the first header or event time is; the record's end where there is neither. */
+  /** Where the first field is that is none of these; the record's end where there is none. */
   private readonly restStart: number;
   private readonly end: number;
 
-  /** Reads the record at `cursor`, which goes on behind it. Throws MalformedError. */
+  /** Reads the record between the cursor's position and `end`, where the cursor is then. Throws MalformedError. */
   constructor(cursor: WireCursor, bytes: Buffer, end: number) {
-    let offset = 0;
-    let timestamp = 0;
+    let offsetAt = 0;
+    let timestampAt = 0;
     let keyStart = 0;
     let keyEnd = 0;
     let valueStart = 0;
     let valueEnd = 0;
     let restStart = end;
-    while (cursor.position < end) {
-      const tagStart = cursor.position;
-      const tag = cursor.readVarint();
-      switch (tag >>> 3) {
-        case field.offset:
-          offset = readCount(cursor);
-          break;
-        case field.timestamp:
-          timestamp = readTimestamp(cursor);
-          break;
-        case field.key:
-          keyEnd = cursor.readLength();
-          keyStart = cursor.position;
-          cursor.position = keyEnd += keyStart;
-          break;
-        case field.value:
-          valueEnd = cursor.readLength();
-          valueStart = cursor.position;
-          cursor.position = valueEnd += valueStart;
-          break;
-        default:
-          if (restStart === end) restStart = tagStart;
-          cursor.skip(tag & 7);
+    let at = cursor.position;
+    while (at < end) {
+      const tagAt = at;
+      const tag = bytes[at++]!;
+      if (tag === tags.offset) {
+        offsetAt = at;
+        while (at < end && bytes[at]! >= 0x80) at++;
+        at++;
+        continue;
+      }
+      cursor.position = at;
+      if (tag === tags.value) {
+        const length = cursor.readLength();
+        valueStart = cursor.position;
+        at = valueEnd = valueStart + length;
+      } else if (tag === tags.timestamp) {
+        timestampAt = at;
+        at = cursor.readLength() + cursor.position;
+      } else if (tag === tags.key) {
+        const length = cursor.readLength();
+        keyStart = cursor.position;
+        at = keyEnd = keyStart + length;
+      } else {
+        if (restStart === end) restStart = tagAt;
+        cursor.position = tagAt;
+        cursor.skip(cursor.readVarint() & 7);
+        at = cursor.position;
       }
     }
-    if (cursor.position !== end) throw new MalformedError("a field goes beyond its record's end");
-    this.timestamp = timestamp;
-    this.place = offset;
+    if (at !== end) throw new MalformedError("a field goes beyond its record's end");
+    cursor.position = end;
     this.bytes = bytes;
+    this.offsetAt = offsetAt;
+    this.timestampAt = timestampAt;
     this.keyStart = keyStart;
     this.keyEnd = keyEnd;
     this.valueStart = valueStart;
@@ -83,12 +89,17 @@ export class StreamRecord {
 
   /** Its number in the stream. */
   get offset(): bigint {
-    return BigInt(this.place);
+    return this.offsetAt === 0 ? 0n : new WireCursor(this.bytes, this.offsetAt, this.end).readVarint64();
   }
 
   /** Where to resume behind it: what a consumer stores. */
   get nextOffset(): bigint {
-    return BigInt(this.place + 1);
+    return this.offset + 1n;
+  }
+
+  /** When the vault stored it, in milliseconds since 1970. It never goes back from one record to the next. */
+  get timestamp(): number {
+    return this.timestampAt === 0 ? 0 : readTimestamp(new WireCursor(this.bytes, this.timestampAt, this.end));
   }
 
   /** A view of its key; empty where it has none. */
@@ -109,8 +120,8 @@ export class StreamRecord {
   /** Its headers, in order, repeats included. */
   get headers(): readonly StreamHeader[] {
     const headers: StreamHeader[] = [];
-    this.readRest((id, start, end) => {
-      if (id === field.headers) headers.push(readHeader(this.bytes, start, end));
+    this.readRest((tag, start, end) => {
+      if (tag === tags.headers) headers.push(readHeader(this.bytes, start, end));
     });
     return headers;
   }
@@ -118,8 +129,8 @@ export class StreamRecord {
   /** When the event happened by its producer's word, in milliseconds since 1970; undefined where it did not say. */
   get eventTime(): number | undefined {
     let eventTime: number | undefined;
-    this.readRest((id, start, end) => {
-      if (id === field.eventTime) eventTime = timestampMs(fromBinary(TimestampSchema, this.bytes.subarray(start, end)));
+    this.readRest((tag, start, end) => {
+      if (tag === tags.eventTime) eventTime = timestampMs(fromBinary(TimestampSchema, this.bytes.subarray(start, end)));
     });
     return eventTime;
   }
@@ -139,37 +150,19 @@ export class StreamRecord {
     return JSON.parse(this.text());
   }
 
-  private readRest(take: (id: number, start: number, end: number) => void): void {
+  private readRest(take: (tag: number, start: number, end: number) => void): void {
     const cursor = new WireCursor(this.bytes, this.restStart, this.end);
     while (cursor.position < cursor.end) {
       const tag = cursor.readVarint();
       if ((tag & 7) === 2) {
         const end = cursor.readLength() + cursor.position;
-        take(tag >>> 3, cursor.position, end);
+        take(tag, cursor.position, end);
         cursor.position = end;
       } else {
         cursor.skip(tag & 7);
       }
     }
   }
-}
-
-/** Reads a varint of up to 2^53 − 1: offsets, of which there are fewer, and times. Throws MalformedError. */
-export function readCount(cursor: WireCursor): number {
-  let value = 0;
-  let factor = 1;
-  const { bytes, end } = cursor;
-  for (let at = cursor.position; at < end; at++) {
-    const byte = bytes[at]!;
-    value += (byte & 0x7f) * factor;
-    if (byte < 0x80) {
-      if (value > Number.MAX_SAFE_INTEGER) throw new MalformedError("a number is larger than any offset");
-      cursor.position = at + 1;
-      return value;
-    }
-    factor *= 0x80;
-  }
-  throw new MalformedError("the bytes end too early");
 }
 
 /** Reads a Timestamp message with its length, to milliseconds since 1970. Throws MalformedError. */
@@ -179,8 +172,9 @@ export function readTimestamp(cursor: WireCursor): number {
   let nanos = 0;
   while (cursor.position < end) {
     const tag = cursor.readVarint();
-    if (tag >>> 3 === timestampField.seconds) seconds = readCount(cursor);
-    else if (tag >>> 3 === timestampField.nanos) nanos = cursor.readVarint();
+    // Four bytes of seconds are the time up to 2106: no record is of before 1970.
+    if (tag === timestampTags.seconds) seconds = cursor.readVarint();
+    else if (tag === timestampTags.nanos) nanos = cursor.readVarint();
     else cursor.skip(tag & 7);
   }
   return seconds * 1000 + Math.floor(nanos / nanosPerMs);
@@ -197,8 +191,8 @@ function readHeader(bytes: Buffer, start: number, end: number): StreamHeader {
       continue;
     }
     const fieldEnd = cursor.readLength() + cursor.position;
-    if (tag >>> 3 === headerField.name) name = bytes.toString("utf8", cursor.position, fieldEnd);
-    else if (tag >>> 3 === headerField.value) value = bytes.subarray(cursor.position, fieldEnd);
+    if (tag === headerTags.name) name = bytes.toString("utf8", cursor.position, fieldEnd);
+    else if (tag === headerTags.value) value = bytes.subarray(cursor.position, fieldEnd);
     cursor.position = fieldEnd;
   }
   return { name, value };

@@ -24,12 +24,28 @@ export class WireCursor {
    * refuse longer ones though their value be small.
    */
   readVarint(): number {
-    let byte = this.position < this.end ? this.bytes[this.position++]! : truncated();
-    if (byte < 0x80) return byte;
-    let value = byte & 0x7f;
-    let factor = 0x80;
-    for (let i = 1; i < 5; i++) {
-      byte = this.position < this.end ? this.bytes[this.position++]! : truncated();
+    const { bytes, position, end } = this;
+    // Tags have one byte, and most lengths no more than two.
+    if (position + 1 < end) {
+      const first = bytes[position]!;
+      if (first < 0x80) {
+        this.position = position + 1;
+        return first;
+      }
+      const second = bytes[position + 1]!;
+      if (second < 0x80) {
+        this.position = position + 2;
+        return (first & 0x7f) | (second << 7);
+      }
+    }
+    return this.readLongVarint();
+  }
+
+  private readLongVarint(): number {
+    let value = 0;
+    let factor = 1;
+    for (let i = 0; i < 5; i++) {
+      const byte = this.position < this.end ? this.bytes[this.position++]! : truncated();
       value += (byte & 0x7f) * factor;
       if (byte < 0x80 && value <= 0xffffffff) return value;
       factor *= 0x80;
@@ -39,6 +55,15 @@ export class WireCursor {
 
   /** Reads a varint of up to 64 bits. */
   readVarint64(): bigint {
+    // Most fit into a number, which is much cheaper to put together.
+    const start = this.position;
+    let low = 0;
+    for (let factor = 1; factor < 2 ** 49 && this.position < this.end; factor *= 0x80) {
+      const byte = this.bytes[this.position++]!;
+      low += (byte & 0x7f) * factor;
+      if (byte < 0x80) return BigInt(low);
+    }
+    this.position = start;
     let value = 0n;
     for (let shift = 0n; shift < 70n; shift += 7n) {
       const byte = this.position < this.end ? this.bytes[this.position++]! : truncated();
