@@ -15,6 +15,8 @@ import { toVaultError } from "./status.ts";
 
 // A vault that is silent for so many heartbeats is taken for gone.
 const missedHeartbeatsMax = 3;
+// A connection may take so long to be made, in milliseconds, however soon heartbeats shall come.
+const firstResponseMs = 3000;
 
 // A vault that could confirm a stream's time and does not for so long leads no more, in milliseconds.
 const unconfirmedMsMax = 10_000;
@@ -91,7 +93,8 @@ async function* readCall(
   options: FollowOptions,
 ): AsyncGenerator<Delivery, void> {
   const { clock } = context;
-  const silenceMs = missedHeartbeatsMax * (options.heartbeatMs ?? heartbeatMsDefault);
+  const heartbeatsMs = missedHeartbeatsMax * (options.heartbeatMs ?? heartbeatMsDefault);
+  let silenceMs = Math.max(firstResponseMs, heartbeatsMs);
   let confirmedAt = clock.monotonic();
   let arrival = Promise.withResolvers<boolean>();
   const wake = () => arrival.resolve(true);
@@ -102,6 +105,7 @@ async function* readCall(
     if (bytes !== null) {
       const delivery = readDelivery(bytes, cursor.before());
       cursor.advance(delivery);
+      silenceMs = heartbeatsMs;
       yield delivery;
       if (!delivery.caughtUp || delivery.completeUntil !== undefined) confirmedAt = clock.monotonic();
       if (options.confirmed === true && clock.monotonic() - confirmedAt > unconfirmedMsMax) return;

@@ -30,13 +30,13 @@ function deliver({ first, times = [], tail = first + times.length, completeUntil
 /** A stream whose deliveries come when the test says so. */
 function createSource() {
   const waiting: Told[] = [];
-  let ended = false;
+  const state = { ended: false };
   let wake = Promise.withResolvers<void>();
   let pulls = 0;
   async function* deliveries(): AsyncGenerator<Delivery, void> {
     for (;;) {
       pulls++;
-      while (waiting.length === 0 && !ended) {
+      while (waiting.length === 0 && !state.ended) {
         await wake.promise;
         wake = Promise.withResolvers();
       }
@@ -55,7 +55,7 @@ function createSource() {
       wake.resolve();
     },
     end() {
-      ended = true;
+      state.ended = true;
       wake.resolve();
     },
   };
