@@ -66,6 +66,13 @@ export function parseEnd(text: string): End {
   return "offset" in point ? { at: "offset", ...point } : { at: "timestamp", ...point };
 }
 
+/** `tail`, an offset or a timestamp. */
+export function parseBoundary(text: string): End {
+  const end = parseEnd(text);
+  if (end.at === "count") throw new InvalidArgumentError("Give tail, an offset such as 42, or a timestamp.");
+  return end;
+}
+
 /** An offset or a timestamp. */
 export function parsePoint(text: string): TrimPoint {
   const point = findPoint(text);

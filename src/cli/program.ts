@@ -3,7 +3,9 @@ import packageJson from "../../package.json" with { type: "json" };
 import { createBenchCommand } from "./bench.ts";
 import { createCheckStorageCommand } from "./check-storage.ts";
 import { createClusterCommand } from "./cluster.ts";
+import { createExportCommand } from "./export.ts";
 import { reportFailure } from "./failure.ts";
+import { createImportCommand } from "./import.ts";
 import { exitCodes } from "./io.ts";
 import type { CliIo } from "./io.ts";
 import { createProtoCommand } from "./proto.ts";
@@ -47,6 +49,8 @@ function createProgram(io: CliIo, finish: (code: number) => void): Command {
     createServeCommand,
     createPublishCommand,
     createSubscribeCommand,
+    createExportCommand,
+    createImportCommand,
     createStreamsCommand,
     createClusterCommand,
     createBenchCommand,

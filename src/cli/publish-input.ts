@@ -1,25 +1,46 @@
-/** Standard input, cut into records. Pieces come many at a time: a wait for each would cost more than the rest. */
+/** Input, cut into records. Pieces come many at a time: a wait for each would cost more than the rest. */
 import { VaultError } from "../errors.ts";
 import { MalformedError, WireCursor } from "../segment/wire.ts";
 
 /** The longest line or record that is read: the vault stores none that is larger. */
 export const pieceBytesMax = 4 * 1024 * 1024;
 
+/** How input is read. */
+export interface InputOptions {
+  /** What it is called in messages: "standard input" where absent. */
+  readonly name?: string;
+  /** The longest piece: `pieceBytesMax` where absent. */
+  readonly bytesMax?: number;
+  /** A last piece that is cut short is no error, but left out: a line without its line feed too. */
+  readonly dropTorn?: boolean;
+  /** Hears before each yield how many bytes its pieces took, with what delimits them. */
+  readonly counted?: (usedBytes: number) => void;
+}
+
 const lineFeed = 0x0a;
+const nameDefault = "standard input";
 
 /** Yields the lines of `input`, without their line feeds. A last line needs none. Throws `invalid` for one too long. */
-export async function* readLines(input: AsyncIterable<Uint8Array | string>): AsyncGenerator<Uint8Array[]> {
+export async function* readLines(
+  input: AsyncIterable<Uint8Array | string>,
+  options: InputOptions = {},
+): AsyncGenerator<Uint8Array[]> {
   let lineNumber = 1;
-  for await (const pieces of cut(input, cutLines, () => `line ${lineNumber}`)) {
+  for await (const pieces of cut(input, cutLines, () => `line ${lineNumber}`, options)) {
     lineNumber += pieces.length;
     yield pieces;
   }
 }
 
 /** Yields the protobuf messages of `input`, each behind its length as a varint. Throws `invalid` for anything else. */
-export async function* readDelimited(input: AsyncIterable<Uint8Array | string>): AsyncGenerator<Uint8Array[]> {
+export async function* readDelimited(
+  input: AsyncIterable<Uint8Array | string>,
+  options: InputOptions = {},
+): AsyncGenerator<Uint8Array[]> {
+  const { name = nameDefault } = options;
   let recordNumber = 1;
-  for await (const pieces of cut(input, cutDelimited, () => `record ${recordNumber}`)) {
+  const cutter = (bytes: Buffer) => cutDelimited(bytes, name);
+  for await (const pieces of cut(input, cutter, () => `record ${recordNumber}`, options)) {
     recordNumber += pieces.length;
     yield pieces;
   }
@@ -36,8 +57,12 @@ type Cutter = (bytes: Buffer, searchedBytes: number, atEnd: boolean) => Cut;
 async function* cut(
   input: AsyncIterable<Uint8Array | string>,
   cutter: Cutter,
-  name: () => string,
+  pieceName: () => string,
+  { name = nameDefault, bytesMax = pieceBytesMax, dropTorn = false, counted }: InputOptions,
 ): AsyncGenerator<Uint8Array[]> {
+  const fail = (what: string): never => {
+    throw new VaultError("invalid", `${pieceName()} of ${name} ${what}`);
+  };
   let kept: Buffer[] = [];
   let keptBytes = 0;
   for await (const chunk of input) {
@@ -49,12 +74,16 @@ async function* cut(
     const rest = bytes.subarray(usedBytes);
     kept = [rest];
     keptBytes = rest.length;
-    if (pieces.length > 0) yield pieces;
-    if (keptBytes > pieceBytesMax) throw new VaultError("invalid", `${name()} is longer than ${pieceBytesMax} bytes`);
+    if (pieces.length > 0) {
+      counted?.(usedBytes);
+      yield pieces;
+    }
+    if (keptBytes > bytesMax) fail(`is longer than ${bytesMax} bytes`);
   }
-  if (keptBytes === 0) return;
+  if (keptBytes === 0 || dropTorn) return;
   const { pieces, usedBytes } = cutter(Buffer.concat(kept), keptBytes, true);
-  if (usedBytes < keptBytes) throw new VaultError("invalid", `${name()} is cut short: the input ends within it`);
+  if (usedBytes < keptBytes) fail("is cut short: the input ends within it");
+  counted?.(usedBytes);
   yield pieces;
 }
 
@@ -69,12 +98,12 @@ function cutLines(bytes: Buffer, searchedBytes: number, atEnd: boolean): Cut {
   return { pieces: [...pieces, bytes.subarray(start)], usedBytes: bytes.length };
 }
 
-function cutDelimited(bytes: Buffer): Cut {
+function cutDelimited(bytes: Buffer, name: string): Cut {
   const pieces: Uint8Array[] = [];
   const cursor = new WireCursor(bytes);
   let usedBytes = 0;
   while (cursor.position < bytes.length) {
-    const sizeBytes = readLength(cursor);
+    const sizeBytes = readLength(cursor, name);
     if (sizeBytes === undefined || sizeBytes > bytes.length - cursor.position) break;
     usedBytes = cursor.position + sizeBytes;
     pieces.push(bytes.subarray(cursor.position, usedBytes));
@@ -84,12 +113,12 @@ function cutDelimited(bytes: Buffer): Cut {
 }
 
 // Undefined where the length itself is not all there yet.
-function readLength(cursor: WireCursor): number | undefined {
+function readLength(cursor: WireCursor, name: string): number | undefined {
   try {
     const sizeBytes = cursor.readVarint();
     if (sizeBytes <= pieceBytesMax) return sizeBytes;
   } catch (error) {
     if (error instanceof MalformedError && cursor.position >= cursor.end) return undefined;
   }
-  throw new VaultError("invalid", "standard input is not a run of Record messages, each behind its length as a varint");
+  throw new VaultError("invalid", `${name} is not a run of Record messages, each behind its length as a varint`);
 }

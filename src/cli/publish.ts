@@ -2,7 +2,6 @@ import { Command, Option } from "commander";
 import type { VaultClient } from "../client.ts";
 import type { Pipeline } from "../client/pipeline.ts";
 import type { Publisher } from "../client/publisher.ts";
-import { VaultError } from "../errors.ts";
 import { addConnectionOptions, withClient } from "./connection.ts";
 import type { ConnectionOptions } from "./connection.ts";
 import { describeBytes, describeCount, describeSome, toJsonFields, toJsonLine } from "./describe.ts";
@@ -10,8 +9,10 @@ import { describeFailure, reportFailure } from "./failure.ts";
 import { exitCodes, say } from "./io.ts";
 import type { CliIo } from "./io.ts";
 import { parseDelay, parsePositive, parseSize } from "./parse.ts";
+import { createProgress } from "./progress.ts";
 import { readDelimited, readLines } from "./publish-input.ts";
 import { toRoutedRecord } from "./publish-json.ts";
+import { readInput } from "./read-input.ts";
 
 interface PublishOptions extends ConnectionOptions {
   readonly format: "lines" | "json" | "raw";
@@ -85,15 +86,15 @@ async function publishInput(io: CliIo, stream: string | undefined, options: Publ
   return withClient(io, options, async (client) => {
     if (io.stdin.isTTY === true) say(io, "Type one record a line; Ctrl-D ends.");
     const pipeline = client.pipeline(options.producerId === undefined ? {} : { producerId: options.producerId });
-    const progress = createProgress(io, pipeline);
+    const report = createReport(io, pipeline);
     let failure: unknown;
     try {
-      await publishAll(io, client, pipeline, stream, options, progress.update);
+      await publishAll(io, client, pipeline, stream, options, report.update);
     } catch (error) {
       failure = error;
     }
     await pipeline.close();
-    progress.finish(options.json === true, failure);
+    report.finish(options.json === true, failure);
     if (failure !== undefined) return reportFailure(io, failure);
     return io.interrupted.aborted ? exitCodes.interrupted : exitCodes.done;
   });
@@ -116,7 +117,8 @@ async function publishAll(
     return publisher;
   };
   const add = createAdder(stream, options, find);
-  const pieces = options.format === "raw" ? readDelimited(readInput(io)) : readLines(readInput(io));
+  const input = readInput(io, io.stdin, "standard input");
+  const pieces = options.format === "raw" ? readDelimited(input) : readLines(input);
   let failure: { readonly error: unknown } | undefined;
   try {
     for await (const many of pieces) {
@@ -154,33 +156,11 @@ function createAdder(
   return options.format === "raw" ? (record) => publisher.addEncoded(record) : (value) => publisher.add({ value });
 }
 
-// Standard input, up to its end or Ctrl-C.
-async function* readInput(io: CliIo): AsyncGenerator<Uint8Array | string> {
-  const stop = () => {
-    say(io, "publishing what was read; Ctrl-C again ends at once");
-    io.stdin.destroy();
-  };
-  io.interrupted.addEventListener("abort", stop, { once: true });
-  try {
-    if (io.interrupted.aborted) stop();
-    yield* io.stdin;
-  } catch (error) {
-    if (!io.interrupted.aborted) throw new VaultError("unavailable", `standard input: ${describeFailure(error)}`);
-  } finally {
-    io.interrupted.removeEventListener("abort", stop);
-  }
-}
-
-const terminalProgressMs = 200;
-const plainProgressMs = 10_000;
-
-// Counts on standard error: one line that is rewritten on a terminal, a line now and then elsewhere.
-function createProgress(io: CliIo, pipeline: Pipeline) {
+// Counts while it goes on, and a summary at the end.
+function createReport(io: CliIo, pipeline: Pipeline) {
   const { clock } = io;
   const startedAt = clock.monotonic();
-  const rewrite = io.stderr.isTTY === true;
-  const silent = io.stdin.isTTY === true;
-  let shownAt = startedAt;
+  const progress = createProgress(io, io.stdin.isTTY === true);
   const describe = () => {
     const { recordCount, sizeBytes } = pipeline.acknowledged;
     const seconds = Math.max(0.001, (clock.monotonic() - startedAt) / 1000);
@@ -188,18 +168,14 @@ function createProgress(io: CliIo, pipeline: Pipeline) {
     return `${describeSome(recordCount, "record")}, ${describeBytes(sizeBytes)}, ${rate} records/s`;
   };
   return {
-    update() {
-      if (silent || clock.monotonic() - shownAt < (rewrite ? terminalProgressMs : plainProgressMs)) return;
-      shownAt = clock.monotonic();
-      io.stderr.write(rewrite ? `\r\x1b[K${describe()}` : `${describe()}\n`);
-    },
+    update: () => progress.update(describe),
     finish(json: boolean, failure: unknown) {
       const { streams, requestCount, recordCount, sizeBytes, duplicateCount } = pipeline.acknowledged;
       const seconds = (clock.monotonic() - startedAt) / 1000;
-      const clear = rewrite ? "\r\x1b[K" : "";
       const target = streams.size === 1 ? `stream ${[...streams.keys()][0]}` : describeSome(streams.size, "stream");
       const outcome = `published to ${target} and acknowledged: ${describe()}, ${seconds.toFixed(1)} s`;
-      io.stderr.write(`${clear}${recordCount === 0 ? "nothing was published" : outcome}\n`);
+      progress.clear();
+      say(io, recordCount === 0 ? "nothing was published" : outcome);
       if (!json) return;
       const error = failure === undefined ? {} : { error: describeFailure(failure) };
       const complete = failure === undefined && !io.interrupted.aborted;

@@ -1,8 +1,9 @@
 import type { Delivery } from "../client/delivery.ts";
 import { cutRecords } from "../client/delivery.ts";
 import type { StreamRecord } from "../client/stream-record.ts";
-import { varintBytes, writeVarint } from "../segment/wire.ts";
+import { writeVarint } from "../segment/wire.ts";
 import { describeTime } from "./describe.ts";
+import { toRecordLine } from "./record-json.ts";
 
 /** How records are printed. */
 export type RecordFormat = "text" | "lines" | "json" | "raw";
@@ -20,7 +21,7 @@ export function findFormatter(format: RecordFormat): Formatter {
     case "lines":
       return (delivery) => Buffer.concat(delivery.records.flatMap(({ value }) => [value, lineFeed]));
     case "json":
-      return (delivery) => delivery.records.map(toJson).join("");
+      return (delivery) => Array.from(cutRecords(delivery.bytes), toRecordLine).join("");
     case "raw":
       return toDelimited;
   }
@@ -42,25 +43,6 @@ function toPrintable(bytes: Uint8Array): string {
   return text.replace(/[\x00-\x08\x0a-\x1f\x7f-\x9f]/g, (character) => JSON.stringify(character).slice(1, -1));
 }
 
-function toJson(record: StreamRecord): string {
-  const headers = record.headers.map(({ name, value }) => ({ name, ...toJsonBytes("value", value) }));
-  const fields = {
-    offset: record.offset.toString(),
-    timestamp: describeTime(record.timestamp),
-    ...(record.key.length === 0 ? {} : toJsonBytes("key", record.key)),
-    ...toJsonBytes("value", record.value),
-    ...(headers.length === 0 ? {} : { headers }),
-    ...(record.eventTime === undefined ? {} : { event_time: describeTime(record.eventTime) }),
-  };
-  return `${JSON.stringify(fields)}\n`;
-}
-
-// UTF-8 as a string; anything else in base64, under a name that says so.
-function toJsonBytes(name: string, bytes: Uint8Array): Record<string, string> {
-  const text = decodeText(bytes);
-  return text === undefined ? { [`${name}_base64`]: Buffer.from(bytes).toString("base64") } : { [name]: text };
-}
-
 function decodeText(bytes: Uint8Array): string | undefined {
   try {
     return utf8.decode(bytes);
@@ -69,13 +51,14 @@ function decodeText(bytes: Uint8Array): string | undefined {
   }
 }
 
-// Each Record message behind its length as a varint: the bytes as they were received.
-function toDelimited(delivery: Delivery): Uint8Array {
-  const parts: Uint8Array[] = [];
-  for (const record of cutRecords(delivery.bytes)) {
-    const length = Buffer.allocUnsafe(varintBytes(record.length));
-    writeVarint(length, 0, record.length);
-    parts.push(length, record);
+/** Each Record message behind its length as a varint: the bytes as they were received, without the fields' tags. */
+export function toDelimited({ bytes }: Delivery): Uint8Array {
+  const delimited = Buffer.allocUnsafe(bytes.length);
+  let end = 0;
+  for (const record of cutRecords(bytes)) {
+    end = writeVarint(delimited, end, record.length);
+    delimited.set(record, end);
+    end += record.length;
   }
-  return Buffer.concat(parts);
+  return delimited.subarray(0, end);
 }

@@ -10,6 +10,7 @@ import { describeBytes, describeSome, toJsonFields, toJsonLine } from "./describ
 import { reportFailure } from "./failure.ts";
 import { exitCodes, openOutput, say } from "./io.ts";
 import type { CliIo, Output } from "./io.ts";
+import { createProgress } from "./progress.ts";
 
 interface VerifyOptions {
   readonly all?: boolean;
@@ -26,9 +27,6 @@ interface Totals {
   findings: number;
 }
 
-const terminalProgressMs = 200;
-const plainProgressMs = 10_000;
-const clearLine = "\r\x1b[K";
 const streamsFolder = "streams/";
 const pageSize = 1000;
 
@@ -105,7 +103,7 @@ async function verifyOne(
   stream: string,
   { all = false, json = false }: VerifyOptions,
 ): Promise<Totals> {
-  const progress = createProgress(io, stream);
+  const progress = createProgress(io);
   let findings = 0;
   let last: VerifyProgress | undefined;
   for await (const event of readEvents(io, store, stream, all)) {
@@ -116,7 +114,7 @@ async function verifyOne(
       progress.clear();
       await output.write(`${stream}: ${describeEvent(event)}\n`);
     }
-    if (last !== undefined) progress.update(last);
+    if (last !== undefined) progress.update(() => `${stream}: ${describeTotals(last)}`);
     if (io.interrupted.aborted || output.closed.aborted) break;
   }
   progress.clear();
@@ -145,26 +143,6 @@ function addTo(totals: Totals, stream: Totals): void {
   totals.records += stream.records;
   totals.bytes += stream.bytes;
   totals.findings += stream.findings;
-}
-
-// Totals on standard error: one line that is rewritten on a terminal, a line now and then elsewhere.
-function createProgress(io: CliIo, stream: string) {
-  const rewrite = io.stderr.isTTY === true;
-  let shownAt = io.clock.monotonic();
-  let shown = false;
-  return {
-    update(progress: VerifyProgress) {
-      if (io.clock.monotonic() - shownAt < (rewrite ? terminalProgressMs : plainProgressMs)) return;
-      shownAt = io.clock.monotonic();
-      shown = rewrite;
-      const text = `${stream}: ${describeTotals(progress)}`;
-      io.stderr.write(rewrite ? `${clearLine}${text}` : `${text}, so far\n`);
-    },
-    clear() {
-      if (shown) io.stderr.write(clearLine);
-      shown = false;
-    },
-  };
 }
 
 function describeEvent(event: Exclude<VerifyEvent, VerifyProgress>): string {
