@@ -87,10 +87,12 @@ export function fromRecordLine(line: Uint8Array, name: string): Buffer {
   const add = (tag: number, bytes: Uint8Array | undefined) => {
     if (bytes !== undefined) parts.push(encodeHead(tag, bytes.length), bytes);
   };
+  // As every encoder does: an empty one is as good as none.
+  const addFilled = (tag: number, bytes: Buffer | undefined) => add(tag, bytes?.length === 0 ? undefined : bytes);
   if (isGiven(offset)) parts.push(Buffer.from([tags.offset]), encodeVarint64(toOffset(offset, fail)));
   add(tags.timestamp, toTime(timestamp, "timestamp", fail));
-  add(tags.key, toBytes(key, key_base64, "key", fail));
-  add(tags.value, toBytes(value, value_base64, "value", fail));
+  addFilled(tags.key, toBytes(key, key_base64, "key", fail));
+  addFilled(tags.value, toBytes(value, value_base64, "value", fail));
   const list = isGiven(headers) ? headers : [];
   if (!Array.isArray(list)) fail("has headers that are no list");
   for (const header of list as unknown[]) add(tags.header, encodeHeader(header, fail));
@@ -146,8 +148,10 @@ function encodeHeader(header: unknown, fail: Fail): Buffer {
 
 /** Encodes a Header message. */
 export function encodeNamed(name: Uint8Array, value: Uint8Array): Buffer {
-  const heads = [encodeHead(headerTags.name, name.length), encodeHead(headerTags.value, value.length)] as const;
-  return Buffer.concat([heads[0], name, heads[1], value]);
+  const parts = [];
+  if (name.length > 0) parts.push(encodeHead(headerTags.name, name.length), name);
+  if (value.length > 0) parts.push(encodeHead(headerTags.value, value.length), value);
+  return Buffer.concat(parts);
 }
 
 /** Encodes a tag below 128 and a length: what stands before a field of bytes. */

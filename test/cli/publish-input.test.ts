@@ -47,6 +47,6 @@ test("delimited - records come out the same however the input is cut", async (t)
 
 test("delimited - an input that ends within a record, or is something else, is refused", async (t) => {
   const short = await t.throwsAsync(collect(readDelimited(chunks(Buffer.from([3, 97]), 10))));
-  t.regex(short.message, /record 1 is cut short/);
+  t.regex(short.message, /record 1 of standard input is cut short/);
   t.true(isKind(await t.throwsAsync(collect(readDelimited(chunks(Buffer.alloc(20, 0xff), 7)))), "invalid"));
 });

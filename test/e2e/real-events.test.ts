@@ -1,28 +1,21 @@
 /** Real events in, the same events out: record by record, from every kind of start. */
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { gunzipSync } from "node:zlib";
 import test from "ava";
 import type { ExecutionContext } from "ava";
 import type { SubscribeOptions, VaultClient } from "../../src/client.ts";
 import { createClient } from "../support/create-client.ts";
 import { createDirectory } from "../support/create-directory.ts";
 import { createVault } from "../support/create-vault.ts";
+import { readRealEvents } from "../support/real-events.ts";
 import { findGap, readStream } from "../support/read-stream.ts";
 import { verifyStorage } from "../support/verify-storage.ts";
 import { waitUntil } from "../support/wait-until.ts";
-
-const file =
-  process.env["MESSAGE_VAULT_TEST_EVENTS"] ??
-  fileURLToPath(new URL("../../../shared/data/commits.jsonl.gz", import.meta.url));
 
 interface Event {
   readonly stream: string;
   readonly line: string;
 }
 
-function readEvents(): Event[] {
-  const lines = gunzipSync(readFileSync(file)).toString().trimEnd().split("\n");
+function toEvents(lines: readonly string[]): Event[] {
   return lines.map((line) => ({ stream: (JSON.parse(line) as { stream: string }).stream, line }));
 }
 
@@ -83,18 +76,15 @@ async function compare(
 }
 
 test("real events - are replayed record by record from the start, the middle, and a time between two publishes", async (t) => {
-  if (!existsSync(file)) {
-    t.log(`skipped: there is no ${file}; MESSAGE_VAULT_TEST_EVENTS may name one`);
-    t.pass();
-    return;
-  }
+  const lines = readRealEvents(t);
+  if (lines === undefined) return;
   t.timeout(120_000);
   const directory = await createDirectory(t);
   const storage = `file:${directory}/data`;
   // Small segments, so that replay crosses many of them.
   const vault = await createVault(t, { storage, segmentBytes: 1024 ** 2, tailCacheBytes: 1024 ** 2 });
   const client = createClient(t, vault);
-  const events = readEvents();
+  const events = toEvents(lines);
   const expected = groupByStream(events);
   const [firstHalf, secondHalf] = halve(events, expected);
 
