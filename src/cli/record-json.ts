@@ -18,46 +18,59 @@ const headerTags = { name: 0x0a, value: 0x12 };
 const timeTags = { seconds: 0x08, nanos: 0x10 };
 
 interface Time {
-  seconds: bigint;
+  /** Since 1970: a Timestamp's range is well within what a number holds. */
+  seconds: number;
   nanos: number;
 }
 
 type Fields = Record<string, unknown>;
 
+const members: ReadonlySet<string> = new Set([
+  "offset",
+  "timestamp",
+  "key",
+  "key_base64",
+  "value",
+  "value_base64",
+  "headers",
+  "event_time",
+  "more_base64",
+]);
+const headerMembers: ReadonlySet<string> = new Set(["name", "value", "value_base64"]);
+
 /** Makes a line, its line feed included, of a protobuf encoding of Record. Throws MalformedError for what is none. */
 export function toRecordLine(record: Uint8Array): string {
   const cursor = new WireCursor(record);
-  const headers: Fields[] = [];
   const more: Uint8Array[] = [];
-  let offset = 0n;
-  let key: Uint8Array | undefined;
-  let value: Uint8Array = record.subarray(0, 0);
+  let offset: number | bigint = 0;
   let timestamp: Time | undefined;
+  let key = record.subarray(0, 0);
+  let value = key;
+  let headers = "";
   let eventTime: Time | undefined;
   while (cursor.position < cursor.end) {
     const start = cursor.position;
     const tag = cursor.readVarint();
-    if (tag === tags.offset) offset = cursor.readVarint64();
+    if (tag === tags.offset) offset = readInteger(cursor);
     else if (tag === tags.timestamp) timestamp = readTime(readBytes(cursor), timestamp);
     else if (tag === tags.key) key = readBytes(cursor);
     else if (tag === tags.value) value = readBytes(cursor);
-    else if (tag === tags.header) headers.push(readHeader(readBytes(cursor)));
+    else if (tag === tags.header) headers += `${headers === "" ? "" : ","}${toHeader(readBytes(cursor))}`;
     else if (tag === tags.eventTime) eventTime = readTime(readBytes(cursor), eventTime);
     else {
       cursor.skip(tag & 7);
       more.push(record.subarray(start, cursor.position));
     }
   }
-  const fields = {
-    offset: offset.toString(),
-    ...(timestamp === undefined ? {} : { timestamp: describe(timestamp) }),
-    ...(key === undefined || key.length === 0 ? {} : toFields("key", key)),
-    ...toFields("value", value),
-    ...(headers.length === 0 ? {} : { headers }),
-    ...(eventTime === undefined ? {} : { event_time: describe(eventTime) }),
-    ...(more.length === 0 ? {} : { more_base64: Buffer.concat(more).toString("base64") }),
-  };
-  return `${JSON.stringify(fields)}\n`;
+  // Put together by hand, as an object of all this, made and written, takes three times as long.
+  let line = `{"offset":"${offset}"`;
+  if (timestamp !== undefined) line += `,"timestamp":"${describe(timestamp)}"`;
+  if (key.length > 0) line += `,${toMember("key", key)}`;
+  line += `,${toMember("value", value)}`;
+  if (headers !== "") line += `,"headers":[${headers}]`;
+  if (eventTime !== undefined) line += `,"event_time":"${describe(eventTime)}"`;
+  if (more.length > 0) line += `,"more_base64":"${Buffer.concat(more).toString("base64")}"`;
+  return `${line}}\n`;
 }
 
 /** The offset of a protobuf encoding of Record. Throws MalformedError for what is none. */
@@ -79,10 +92,9 @@ export function fromRecordLine(line: Uint8Array, name: string): Buffer {
   const fail = (what: string): never => {
     throw new VaultError("invalid", `${name} ${what}`);
   };
-  const { offset, timestamp, key, key_base64, value, value_base64, headers, event_time, more_base64, ...others } =
-    parseObject(line, fail);
-  const [other] = Object.keys(others);
-  if (other !== undefined) fail(`has a field ${other}, which no record has`);
+  const fields = parseObject(line, fail);
+  for (const other in fields) if (!members.has(other)) fail(`has a field ${other}, which no record has`);
+  const { offset, timestamp, key, key_base64, value, value_base64, headers, event_time, more_base64 } = fields;
   const parts: Uint8Array[] = [];
   const add = (tag: number, bytes: Uint8Array | undefined) => {
     if (bytes !== undefined) parts.push(encodeHead(tag, bytes.length), bytes);
@@ -139,8 +151,8 @@ function toBytes(text: unknown, base64: unknown, field: string, fail: Fail): Buf
 
 function encodeHeader(header: unknown, fail: Fail): Buffer {
   if (typeof header !== "object" || header === null) return fail("has a header that is no object");
-  const { name, value, value_base64, ...others } = header as Fields;
-  if (Object.keys(others).length > 0) fail(`has a header with a field ${Object.keys(others)[0]}`);
+  for (const other in header) if (!headerMembers.has(other)) fail(`has a header with a field ${other}`);
+  const { name, value, value_base64 } = header as Fields;
   const nameBytes = toBytes(name, undefined, "header's name", fail) ?? fail("has a header without a name");
   const valueBytes = toBytes(value, value_base64, "header's value", fail) ?? Buffer.alloc(0);
   return encodeNamed(nameBytes, valueBytes);
@@ -170,12 +182,18 @@ function toTime(text: unknown, field: string, fail: Fail): Buffer | undefined {
   const ms = Date.parse(whole + zone);
   if (Number.isNaN(ms)) return fail(`has a ${field} that is no RFC 3339 time, such as 2026-11-22T10:00:00.5Z`);
   const nanos = Number(fraction.padEnd(9, "0"));
-  const seconds = BigInt(ms / 1000);
-  const encoded = [
-    ...(seconds === 0n ? [] : [Buffer.from([timeTags.seconds]), encodeVarint64(BigInt.asUintN(64, seconds))]),
-    ...(nanos === 0 ? [] : [Buffer.from([timeTags.nanos]), encodeVarint64(BigInt(nanos))]),
-  ];
-  return Buffer.concat(encoded);
+  const seconds = ms / 1000;
+  const parts = [];
+  if (seconds !== 0) parts.push(Buffer.from([timeTags.seconds]), encodeInteger(seconds));
+  if (nanos !== 0) parts.push(Buffer.from([timeTags.nanos]), encodeInteger(nanos));
+  return Buffer.concat(parts);
+}
+
+function encodeInteger(value: number): Buffer {
+  if (value < 0) return encodeVarint64(BigInt.asUintN(64, BigInt(value)));
+  const bytes = Buffer.allocUnsafe(varintBytes(value));
+  writeVarint(bytes, 0, value);
+  return bytes;
 }
 
 function encodeVarint64(value: bigint): Buffer {
@@ -192,30 +210,50 @@ function readBytes(cursor: WireCursor): Uint8Array {
 }
 
 // As everywhere in protobuf, a message that comes twice is merged.
-function readTime(bytes: Uint8Array, before: Time = { seconds: 0n, nanos: 0 }): Time {
+function readTime(bytes: Uint8Array, before?: Time): Time {
   const cursor = new WireCursor(bytes);
-  const time = { ...before };
+  const time = { seconds: before?.seconds ?? 0, nanos: before?.nanos ?? 0 };
   while (cursor.position < cursor.end) {
     const tag = cursor.readVarint();
-    if (tag === timeTags.seconds) time.seconds = BigInt.asIntN(64, cursor.readVarint64());
+    if (tag === timeTags.seconds) time.seconds = toSigned(readInteger(cursor));
     else if (tag === timeTags.nanos) time.nanos = cursor.readVarint();
     else cursor.skip(tag & 7);
   }
   return time;
 }
 
-/** `2026-11-22T10:00:00.000Z`, with as many groups of three digits as are needed, and at least one. */
-function describe({ seconds, nanos }: Time): string {
-  const fraction = nanos
-    .toString()
-    .padStart(9, "0")
-    .replace(/(?:000){1,2}$/, "");
-  return new Date(Number(seconds) * 1000).toISOString().replace(/\.\d+Z$/, `.${fraction}Z`);
+function toSigned(value: number | bigint): number {
+  return typeof value === "number" ? value : Number(BigInt.asIntN(64, value));
 }
 
-function readHeader(bytes: Uint8Array): Fields {
+const plainBytesMax = 7;
+
+/** Reads a varint of up to 64 bits: as a number where it takes 7 bytes or fewer, which costs a tenth of a bigint. */
+function readInteger(cursor: WireCursor): number | bigint {
+  const { bytes, position, end } = cursor;
+  let value = 0;
+  let factor = 1;
+  for (let at = position; at < end && at < position + plainBytesMax; at++) {
+    const byte = bytes[at]!;
+    value += (byte & 0x7f) * factor;
+    factor *= 0x80;
+    if (byte >= 0x80) continue;
+    cursor.position = at + 1;
+    return value;
+  }
+  return cursor.readVarint64();
+}
+
+/** `2026-11-22T10:00:00.000Z`: with three digits of a second, or six or nine where they are needed. */
+function describe({ seconds, nanos }: Time): string {
+  if (nanos % 1_000_000 === 0) return new Date(seconds * 1000 + nanos / 1_000_000).toISOString();
+  const fraction = nanos.toString().padStart(9, "0").replace(/000$/, "");
+  return new Date(seconds * 1000).toISOString().replace(/000Z$/, `${fraction}Z`);
+}
+
+function toHeader(bytes: Uint8Array): string {
   const cursor = new WireCursor(bytes);
-  let name: Uint8Array = bytes.subarray(0, 0);
+  let name = bytes.subarray(0, 0);
   let value = name;
   while (cursor.position < cursor.end) {
     const tag = cursor.readVarint();
@@ -223,13 +261,14 @@ function readHeader(bytes: Uint8Array): Fields {
     else if (tag === headerTags.value) value = readBytes(cursor);
     else cursor.skip(tag & 7);
   }
-  return { name: asBuffer(name).toString(), ...toFields("value", value) };
+  return `{"name":${JSON.stringify(asBuffer(name).toString())},${toMember("value", value)}}`;
 }
 
 // UTF-8 as a string; anything else in base64, under a name that says so.
-function toFields(name: string, bytes: Uint8Array): Fields {
+function toMember(name: string, bytes: Uint8Array): string {
   const buffer = asBuffer(bytes);
-  return isUtf8(buffer) ? { [name]: buffer.toString() } : { [`${name}_base64`]: buffer.toString("base64") };
+  if (isUtf8(buffer)) return `"${name}":${JSON.stringify(buffer.toString())}`;
+  return `"${name}_base64":"${buffer.toString("base64")}"`;
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
