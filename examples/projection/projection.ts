@@ -9,6 +9,7 @@
 import { renameSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setImmediate } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { connect } from "message-vault/client";
 import type { Lag, VaultClient } from "message-vault/client";
@@ -54,6 +55,8 @@ async function follow(client: VaultClient, view: View, signal: AbortSignal, unti
       toldAt = Date.now();
     }
     if (untilTail && batch.caughtUp) return;
+    // While there is more to replay nothing else would be done: now queries have their turn.
+    await setImmediate();
   }
 }
 
