@@ -1,5 +1,6 @@
 /** Programs from Debian's packages, for tests that need more than npm has. */
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { access, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { delimiter, join, resolve } from "node:path";
 import { promisify } from "node:util";
@@ -34,13 +35,18 @@ export async function provideProgram(program: string, debianPackage: string): Pr
 
 async function unpack(debianPackage: string, cache: string): Promise<void> {
   console.log(`… unpacking Debian's package ${debianPackage} into ${cache}`);
+  await fill(cache, [debianPackage]);
+}
+
+async function fill(cache: string, debianPackages: readonly string[]): Promise<void> {
   // One that was stopped halfway must not count as there.
   const fresh = `${cache}.${process.pid}`;
   await mkdir(fresh, { recursive: true });
   try {
-    await download(debianPackage, fresh);
-    const archive = (await readdir(fresh)).find((name) => name.endsWith(".deb"));
-    await execute("dpkg-deb", ["-x", join(fresh, archive ?? `${debianPackage}.deb`), fresh]);
+    await download(debianPackages, fresh);
+    const archives = (await readdir(fresh)).filter((name) => name.endsWith(".deb"));
+    for (const archive of archives) await execute("dpkg-deb", ["-x", join(fresh, archive), fresh]);
+    await Promise.all(archives.map((archive) => rm(join(fresh, archive))));
     await rm(cache, { recursive: true, force: true });
     await rename(fresh, cache);
   } finally {
@@ -48,16 +54,63 @@ async function unpack(debianPackage: string, cache: string): Promise<void> {
   }
 }
 
-async function download(debianPackage: string, into: string): Promise<void> {
-  const get = () => execute("apt-get", ["download", debianPackage], { cwd: into, timeout: downloadMsMax });
+/**
+ * The environment for building with the headers, libraries and programs of Debian's packages: empty where they are all
+ * installed; else they, and what they depend on and is not installed, are unpacked into node_modules, for which nobody
+ * need be root. Throws where they are not to be had.
+ */
+export async function provideDevelopmentFiles(
+  name: string,
+  debianPackages: readonly string[],
+): Promise<Readonly<Record<string, string>>> {
+  const missing = await findMissing(debianPackages);
+  if (missing.length === 0) return {};
+  const key = createHash("sha256").update(missing.join()).digest("hex").slice(0, 16);
+  const cache = resolve("node_modules/.cache", `debian-${name}-${key}`);
+  if ((await existing(cache)) === undefined) {
+    console.log(`… unpacking ${missing.length} of Debian's packages into ${cache}`);
+    await fill(cache, missing);
+  }
+  const triplet = `${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
+  const libraries = join(cache, "usr", "lib", triplet);
+  return {
+    PATH: join(cache, "usr", "bin"),
+    LD_LIBRARY_PATH: libraries,
+    LIBRARY_PATH: libraries,
+    PKG_CONFIG_PATH: join(libraries, "pkgconfig"),
+    PKG_CONFIG_SYSROOT_DIR: cache,
+  };
+}
+
+/** Which packages would have to be installed for these to be. */
+async function findMissing(debianPackages: readonly string[]): Promise<string[]> {
+  const simulate = () =>
+    execute("apt-get", ["install", "--simulate", "--no-install-recommends", ...debianPackages], { env: plainOutput() });
+  const { stdout } = await simulate().catch(async (error: unknown) => {
+    await updateLists(error);
+    return simulate();
+  });
+  return [...stdout.matchAll(/^Inst (\S+)/gm)].map(([, missing]) => missing!).toSorted();
+}
+
+function plainOutput() {
+  return { ...process.env, LC_ALL: "C" };
+}
+
+async function download(debianPackages: readonly string[], into: string): Promise<void> {
+  const get = () => execute("apt-get", ["download", ...debianPackages], { cwd: into, timeout: downloadMsMax });
   try {
     await get();
   } catch (error) {
-    // A machine that is new has no lists of packages, or old ones.
-    if (process.getuid?.() !== 0) throw error;
-    await execute("apt-get", ["update"], { timeout: downloadMsMax });
+    await updateLists(error);
     await get();
   }
+}
+
+/** A machine that is new has no lists of packages, or old ones. Throws `error` where they cannot be had. */
+async function updateLists(error: unknown): Promise<void> {
+  if (process.getuid?.() !== 0) throw error;
+  await execute("apt-get", ["update"], { timeout: downloadMsMax });
 }
 
 /** The path of a program that the machine has, on its PATH or in `more` places; undefined where it has none. */

@@ -5,7 +5,7 @@
  */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { access, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { findProgram } from "./debian-package.ts";
@@ -19,7 +19,7 @@ const makeMsMax = 600_000;
 const outputBytesMax = 16 * 1024 * 1024;
 
 /** Where Go's own archive puts it, which is on the PATH of login shells only. [go.dev/doc/install] */
-const goHome = "/usr/local/go/bin";
+export const goHome = "/usr/local/go/bin";
 
 /** The path of Go; undefined where there is none. */
 export function findGo(): Promise<string | undefined> {
@@ -69,7 +69,7 @@ export async function providePython(): Promise<Python> {
 }
 
 /** A directory that `make` has filled, for this `key`. One whose making was not finished counts for nothing. */
-async function provide(name: string, key: string, make: (target: string) => Promise<void>): Promise<string> {
+export async function provide(name: string, key: string, make: (target: string) => Promise<void>): Promise<string> {
   const target = join(cache, `${name}-${key.slice(0, 16)}`);
   const stamp = join(target, "made");
   try {
@@ -92,8 +92,9 @@ async function run(command: string, args: readonly string[], cwd = process.cwd()
   }
 }
 
-/** What tells one state of a directory's files from another. */
-async function digest(directory: string): Promise<string> {
+/** What tells one state of a file, or of a directory's files, from another. */
+export async function digest(directory: string): Promise<string> {
+  if ((await stat(directory)).isFile()) return createHash("sha256").update(await readFile(directory)).digest("hex");
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
   const hash = createHash("sha256");
