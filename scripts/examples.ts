@@ -139,7 +139,8 @@ export async function runShell(
   }
 }
 
-async function hasTools({ name, needs }: Language): Promise<boolean> {
+/** Whether the machine has the programs that a language needs; says which one it lacks. */
+export async function hasTools({ name, needs }: Language): Promise<boolean> {
   for (const program of needs) {
     const found = program === "go" ? await findGo() : await findProgram(program);
     if (found !== undefined) continue;

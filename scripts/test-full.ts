@@ -14,6 +14,10 @@ const steps: readonly Step[] = [
     run: ["ava", ...process.argv.slice(2)],
     env: { MESSAGE_VAULT_LONG: "1" },
   },
+  {
+    name: "examples in all languages, each publisher with each subscriber (npm run test:interop)",
+    run: ["node", "scripts/test-interop.ts", ...process.argv.slice(2)],
+  },
   { name: "models of the protocols (npm run model)", run: ["node", "scripts/model.ts"] },
 ];
 
