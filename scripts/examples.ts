@@ -135,7 +135,9 @@ export async function runShell(
     return (await execute("sh", ["-euc", commands], { ...options, maxBuffer: 16 * 1024 * 1024 })).stdout;
   } catch (error) {
     const { stderr = "", stdout = "", message } = error as Error & { stderr?: string; stdout?: string };
-    throw new Error(`these commands failed:\n${commands}${(stdout + stderr).slice(-4000) || message}`, { cause: error });
+    throw new Error(`these commands failed:\n${commands}${(stdout + stderr).slice(-4000) || message}`, {
+      cause: error,
+    });
   }
 }
 

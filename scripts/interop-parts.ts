@@ -94,7 +94,10 @@ async function run(command: string, args: readonly string[], cwd = process.cwd()
 
 /** What tells one state of a file, or of a directory's files, from another. */
 export async function digest(directory: string): Promise<string> {
-  if ((await stat(directory)).isFile()) return createHash("sha256").update(await readFile(directory)).digest("hex");
+  if ((await stat(directory)).isFile())
+    return createHash("sha256")
+      .update(await readFile(directory))
+      .digest("hex");
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
   const hash = createHash("sha256");

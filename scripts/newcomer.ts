@@ -20,7 +20,10 @@ const recordCount = 3;
 async function followReadme(scope: Scope, language: Language, address: string): Promise<string> {
   const home = await mkdtemp(join(tmpdir(), `message-vault-${language.name}-`));
   // Go makes what it caches read-only.
-  scope.teardown(async () => void (await runShell(`chmod -R u+w ${home}`, tmpdir(), {}), await rm(home, { recursive: true })));
+  scope.teardown(async () => {
+    await runShell(`chmod -R u+w ${home}`, tmpdir(), {});
+    await rm(home, { recursive: true });
+  });
   const environment = { ...(await environmentOf(language)), ...emptyCaches(home) };
   const perform = async (heading: string, directory: string) => {
     const commands = (await readCommands(language.name, heading)).replaceAll("127.0.0.1:50051", address);

@@ -32,7 +32,7 @@ try {
 
 async function publishLines(vault: VaultClient, name: string): Promise<void> {
   const publisher = vault.publisher(name);
-  let batch: RecordInput[] = [];
+  const batch: RecordInput[] = [];
   let batchBytes = 0;
   let sending: Promise<void> | undefined;
 

@@ -5,13 +5,16 @@ import { runInterop } from "../support/run-interop.ts";
 const rounds = Number(process.env["MESSAGE_VAULT_INTEROP_ROUNDS"] ?? "1");
 
 for (let round = 1; round <= rounds; round++) {
-  test.serial(`interop - each publisher with each subscriber, through a kill and a rolling restart (${round})`, async (t) => {
-    t.timeout(300_000);
-    const provided = await Promise.all(languages.map(provideExample));
-    const examples = provided.filter((example) => example !== undefined);
-    const { recordCounts, pairs, faults } = await runInterop(t, examples, round);
-    t.log(`${pairs.length} pairs; records: ${JSON.stringify(recordCounts)}`);
-    t.deepEqual(faults, []);
-    t.is(pairs.length, examples.length ** 2);
-  });
+  test.serial(
+    `interop - each publisher with each subscriber, through a kill and a rolling restart (${round})`,
+    async (t) => {
+      t.timeout(300_000);
+      const provided = await Promise.all(languages.map(provideExample));
+      const examples = provided.filter((example) => example !== undefined);
+      const { recordCounts, pairs, faults } = await runInterop(t, examples, round);
+      t.log(`${pairs.length} pairs; records: ${JSON.stringify(recordCounts)}`);
+      t.deepEqual(faults, []);
+      t.is(pairs.length, examples.length ** 2);
+    },
+  );
 }

@@ -68,7 +68,8 @@ export function startPublisher(scope: Scope, example: Example, addresses: string
     },
     async give(record) {
       sent.push(digestRecord(record));
-      if (stdin?.write(`${JSON.stringify(record)}\n`) === false) await Promise.race([once(stdin, "drain"), program.ended]);
+      if (stdin?.write(`${JSON.stringify(record)}\n`) === false)
+        await Promise.race([once(stdin, "drain"), program.ended]);
     },
     finish() {
       stdin?.end();

@@ -165,7 +165,8 @@ function compare({ name, publisher, subscribers }: Group, faults: string[]): str
     if (received.length !== sent.length) faults.push(`${pair}: ${received.length} of ${sent.length} records`);
     const wrong = received.findIndex((record, i) => record !== sent[i]);
     if (wrong !== -1) faults.push(`${pair}: record ${wrong} is another`);
-    if (timestamps.some((timestamp, i) => !(timestamp >= (timestamps[i - 1] ?? 1)))) faults.push(`${pair}: time goes back`);
+    if (timestamps.some((timestamp, i) => !(timestamp >= (timestamps[i - 1] ?? 1))))
+      faults.push(`${pair}: time goes back`);
     if (timestamps.some((timestamp, i) => timestamp !== first?.timestamps[i])) faults.push(`${pair}: times differ`);
     return pair;
   });
