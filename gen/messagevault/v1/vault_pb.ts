@@ -392,10 +392,19 @@ export const VaultService: GenService<{
    *
    * A first publish creates the stream, unless the vault is told otherwise.
    *
-   * Errors: INVALID_ARGUMENT (BadRequest names the field), NOT_FOUND, FAILED_PRECONDITION (`expected_offset`, the
-   * producer's sequence or `incarnation` does not match; ErrorInfo has what was found), RESOURCE_EXHAUSTED (slow down;
-   * RetryInfo), UNAVAILABLE (with this vault's ErrorInfo, reason NOT_STORED, nothing was stored; without it the outcome
-   * is not known), UNKNOWN (the batch may or may not be stored).
+   * Errors, each with this vault's ErrorInfo (domain `messagevault`):
+   *
+   *  - INVALID_ARGUMENT: the request can never succeed; BadRequest names the field.
+   *  - NOT_FOUND: there is no such stream, and publishing does not make one.
+   *  - FAILED_PRECONDITION: `expected_offset`, the producer's sequence or `incarnation` does not match; ErrorInfo has what
+   *    was found.
+   *  - RESOURCE_EXHAUSTED: slow down, for as long as RetryInfo says. Nothing was stored.
+   *  - UNAVAILABLE with the reason NOT_STORED: nothing was stored; try again after RetryInfo's delay.
+   *  - UNKNOWN: the batch may or may not be stored.
+   *
+   * UNAVAILABLE without that ErrorInfo comes from gRPC itself when a connection breaks: then, as after DEADLINE_EXCEEDED
+   * and CANCELLED, the outcome is not known. A batch with a producer can be sent again after all of these: it is stored
+   * once.
    *
    * @generated from rpc messagevault.v1.VaultService.Publish
    */
@@ -421,9 +430,16 @@ export const VaultService: GenService<{
    * Reads a stream from a start, catches up, and follows the tail without a seam.
    *
    * A subscription ends with OK only at its requested end; else with a status. The last `next_offset` received is where
-   * to resume. Errors: INVALID_ARGUMENT, NOT_FOUND, OUT_OF_RANGE (start before the trimmed start or beyond the tail;
-   * ErrorInfo has the bounds), FAILED_PRECONDITION (another incarnation), UNAVAILABLE, DATA_LOSS (storage is damaged
-   * at the place named in ErrorInfo).
+   * to resume. It reads no faster than its receiver: flow control is the backpressure.
+   *
+   * Errors, each with this vault's ErrorInfo (domain `messagevault`):
+   *
+   *  - INVALID_ARGUMENT: the request can never succeed; BadRequest names the field.
+   *  - NOT_FOUND: there is no such stream.
+   *  - OUT_OF_RANGE: the start is before the trimmed start or beyond the tail; ErrorInfo has the bounds.
+   *  - FAILED_PRECONDITION: the stream is another incarnation.
+   *  - DATA_LOSS: storage is damaged, at the place that ErrorInfo names.
+   *  - UNAVAILABLE: resume, on this node or another.
    *
    * @generated from rpc messagevault.v1.VaultService.Subscribe
    */
