@@ -10,6 +10,17 @@ interface JsonRecord {
   readonly eventTime?: string;
 }
 
+/** The lines of a text, at line feeds alone: `readline` ends them at U+2028 too, which JSON may have in it. */
+export async function* readLines(input: NodeJS.ReadStream): AsyncGenerator<string> {
+  let rest = "";
+  for await (const chunk of input.setEncoding("utf8") as AsyncIterable<string>) {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
+}
+
 /** Reads a line. */
 export function parseRecord(line: string): RecordInput {
   const { key = "", value = "", headers = [], eventTime } = JSON.parse(line) as JsonRecord;

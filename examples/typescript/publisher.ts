@@ -4,10 +4,9 @@
  *
  * The client has in it what the other languages' examples show: a producer's sequence, safe retries, deadlines.
  */
-import { createInterface } from "node:readline";
 import { connect, VaultError } from "message-vault/client";
 import type { RecordInput, VaultClient } from "message-vault/client";
-import { parseRecord } from "./json-record.ts";
+import { parseRecord, readLines } from "./json-record.ts";
 
 // A batch is closed at either; with the record that goes over it must stay below the vault's 4 MiB.
 const batchRecordsMax = 1000;
@@ -47,7 +46,7 @@ async function publishLines(vault: VaultClient, name: string): Promise<void> {
     sending = undefined;
   };
 
-  for await (const line of createInterface(process.stdin)) {
+  for await (const line of readLines(process.stdin)) {
     const record = parseRecord(line);
     batch.push(record);
     batchBytes += record.value.length;

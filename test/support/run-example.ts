@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import type { Example } from "../../scripts/examples.ts";
 import type { Scope } from "./create-scope.ts";
 import { digestRecord } from "./interop-records.ts";
@@ -122,5 +122,15 @@ function start(scope: Scope, example: Example, command: readonly string[], args:
     child.kill("SIGKILL");
     await ended;
   });
-  return { child, ended, onLine: (take) => void createInterface(child.stdout).on("line", take) };
+  return { child, ended, onLine: (take) => readLines(child.stdout, take) };
+}
+
+/** Calls `take` with each line, at line feeds alone: `readline` ends lines at U+2028 too, which JSON may have in it. */
+function readLines(output: Readable, take: (line: string) => void): void {
+  let rest = "";
+  output.setEncoding("utf8").on("data", (text: string) => {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    lines.forEach(take);
+  });
 }
