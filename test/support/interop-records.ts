@@ -10,8 +10,8 @@ export interface JsonRecord {
   readonly eventTime?: string;
 }
 
-/** The largest value of a record that has nothing else: 1 MiB with the tags, the offset and the timestamp. */
-const largestValueBytes = 1024 * 1024 - 48;
+/** The largest value of a record that has nothing else: 1 MiB with its tag and length. */
+const largestValueBytes = 1024 * 1024 - 4;
 
 /** Records at the edges of what is allowed. */
 export function edgeRecords(): JsonRecord[] {
