@@ -32,8 +32,8 @@ const progressMsMax = 90_000;
 const nodeCount = 3;
 
 /**
- * Runs every publisher with every subscriber, all at once, while the leader is killed and then each node is restarted in
- * turn. Every pair has to go on behind each of these.
+ * Runs every publisher with every subscriber, all at once, while the leader is killed, then each node is restarted in
+ * turn, then a node is frozen. Every pair has to go on behind each of these.
  */
 export async function runInterop(scope: Scope, examples: readonly Example[], seed: number): Promise<InteropResult> {
   // Segments that hold the largest commit, yet are rolled now and then.
@@ -55,6 +55,13 @@ export async function runInterop(scope: Scope, examples: readonly Example[], see
     await cluster.waitForLeader();
     await waitForProgress(groups, 5, `all pairs go on behind the restart of node ${node.name}`);
   }
+
+  // Its connections stand and say nothing: who is on them has to notice.
+  const leader = (await cluster.waitForLeader()).node;
+  const frozen = cluster.nodes.find((node) => node !== leader)!;
+  frozen.freeze();
+  await waitForProgress(groups, 20, `all pairs go on though node ${frozen.name} is frozen`);
+  frozen.thaw();
 
   await feed.stop();
   const faults: string[] = [];
