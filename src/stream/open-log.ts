@@ -114,8 +114,14 @@ async function isStillLast({ engine, name, metadata }: Opening, recovered: Recov
   return known.metadata.startOffset <= recovered.nextOffset;
 }
 
-/** A stream without a segment was created just now, or its creator stopped half way. */
+/**
+ * A stream without a segment was created just now, or its creator stopped half way; or it was deleted meanwhile. Then
+ * nothing is created, as who still reads it would find an empty segment in place of its records.
+ */
 async function openFirst(opening: Opening, fence: Fence): Promise<StreamLog | undefined> {
+  const { engine, name, metadata } = opening;
+  const known = await readMetadata(engine.store, name);
+  if (known?.metadata.incarnation !== metadata.incarnation) throw streamNotFound(name);
   const base = emptyBase(opening, opening.metadata.startOffset);
   return createAndOpen(opening, fence, [], base.firstOffset, base);
 }
@@ -171,9 +177,14 @@ async function isStillFirst({ engine, name, metadata }: Opening, created: Create
   const known = await readMetadata(engine.store, name);
   const deleted = known?.metadata.incarnation !== metadata.incarnation;
   if (!deleted && known.metadata.startOffset <= created.firstOffset) return true;
-  await engine.store.remove(created.blob, created.etag);
-  if (deleted) throw streamNotFound(name);
-  return false;
+  const removing = engine.store.remove(created.blob, created.etag);
+  if (!deleted) {
+    await removing;
+    return false;
+  }
+  // The sweep removes what stays.
+  await removing.catch((error: unknown) => engine.log.warn("segment not removed", { blob: created.blob, error }));
+  throw streamNotFound(name);
 }
 
 /** A segment that carries our epoch. */

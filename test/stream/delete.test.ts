@@ -10,6 +10,7 @@ import {
   loseAnswer,
   loseRequest,
   succeed,
+  throttle,
 } from "../support/storage-faults.ts";
 import { someRecords } from "../support/build-commit.ts";
 
@@ -58,6 +59,29 @@ test("delete - requests that made the stream and are carried out once more do no
   }
   t.like(await publish(open().vault, "s", ["b"]), { firstOffset: 0n });
   t.deepEqual(await readValues(open().vault, "s"), ["b"]);
+});
+
+test("delete - a stream that others deleted is not begun anew by who had it open", async (t) => {
+  const { open, faulty, memory } = createEngine(t);
+  const { vault } = open();
+  await publish(vault, "s", ["a"]);
+  const created = faulty.calls.get("createPages");
+  for (const { name } of (await memory.list("", 10)).items) await memory.remove(name);
+  // What was sent to the segment had an unknown outcome.
+  t.like(await t.throwsAsync(publish(vault, "s", ["b"])), { kind: "indeterminate" });
+  t.is(faulty.calls.get("createPages"), created);
+  t.like(await publish(vault, "s", ["c"]), { firstOffset: 0n });
+});
+
+test("delete - a first segment that came too late to be removed is no stream", async (t) => {
+  const { open, faulty, memory } = createEngine(t);
+  const { vault } = open();
+  faulty.set("createPages", async (forward) => {
+    await memory.remove("streams/s/stream.json");
+    return forward();
+  });
+  faulty.set("remove", throttle);
+  t.like(await t.throwsAsync(publish(vault, "s", ["a"])), { kind: "notFound" });
 });
 
 test("delete - subscriptions end with not found, publishes before it are answered", async (t) => {
