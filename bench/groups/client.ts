@@ -4,10 +4,11 @@
  */
 import path from "node:path";
 import type { Figures, Group } from "../measurement.ts";
-import { pickWanted } from "../measurement.ts";
+import { pickWanted, withCpu } from "../measurement.ts";
 import { encodeReplayRequest } from "../requests.ts";
 import { startVault } from "../vault-process.ts";
 import { startWorker } from "../worker-process.ts";
+import type { WorkerProcess } from "../worker-process.ts";
 import type { ClientPublishArgs, ClientPublishResult, ClientReplayArgs } from "../workers/client-load.ts";
 import type { ReplayArgs, ReplayResult } from "../workers/consumer.ts";
 import type { PublishArgs, PublishResult } from "../workers/producer.ts";
@@ -42,35 +43,44 @@ export const clientGroup: Group = {
         name: "raw_publish_one",
         async run() {
           const args: PublishArgs = { ...raw, stream: `raw-${round++}`, seconds };
-          return rates(await producer.call<PublishResult>("publish", args));
+          return measure<PublishResult>(producer, "publish", args);
         },
       },
       {
         name: "client_publish",
         async run() {
           const args: ClientPublishArgs = { ...load, endpoint, stream: `client-${round++}`, seconds };
-          return rates(await client.call<ClientPublishResult>("publish", args));
+          return measure<ClientPublishResult>(client, "publish", args);
         },
       },
       {
         name: "raw_replay_one",
         async run() {
           const args: ReplayArgs = { endpoint, request: encodeReplayRequest("replayed", 0n), calls };
-          const { bytes, seconds: took } = await consumer.call<ReplayResult>("replay", args);
-          return { mbPerSecond: bytes / 1e6 / took };
+          return measure<ReplayResult>(consumer, "replay", args);
         },
       },
       ...(["batch", "record"] as const).map((by) => ({
         name: by === "batch" ? "client_replay" : "client_replay_each",
         async run() {
           const args: ClientReplayArgs = { ...reading, by };
-          return rates(await client.call<ReplayResult>("replay", args));
+          return measure<ReplayResult>(client, "replay", args);
         },
       })),
     ]);
   },
 };
 
-function rates({ bytes, records, seconds }: ClientPublishResult): Figures {
-  return { mbPerSecond: bytes / 1e6 / seconds, recordsPerSecond: records / seconds };
+/** Has a load generator run, and tells how fast that was and what processor time the generator itself took. */
+async function measure<T extends ClientPublishResult>(
+  worker: WorkerProcess,
+  command: string,
+  args: object,
+): Promise<Figures> {
+  const [{ bytes, records, seconds }, cpuSeconds] = await withCpu(worker.pid, () => worker.call<T>(command, args));
+  return {
+    mbPerSecond: bytes / 1e6 / seconds,
+    ...(records > 0 && { recordsPerSecond: records / seconds }),
+    ...(cpuSeconds !== undefined && { cpuSecondsPerGb: cpuSeconds / (bytes / 1e9) }),
+  };
 }
