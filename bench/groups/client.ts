@@ -10,7 +10,7 @@ import { startVault } from "../vault-process.ts";
 import { startWorker } from "../worker-process.ts";
 import type { WorkerProcess } from "../worker-process.ts";
 import type { ClientPublishArgs, ClientPublishResult, ClientReplayArgs } from "../workers/client-load.ts";
-import type { ReplayArgs, ReplayResult } from "../workers/consumer.ts";
+import type { ReplayArgs } from "../workers/consumer.ts";
 import type { PublishArgs, PublishResult } from "../workers/producer.ts";
 
 const load = { batch: 1000, recordBytes: 250, window: 32 } as const;
@@ -43,28 +43,28 @@ export const clientGroup: Group = {
         name: "raw_publish_one",
         async run() {
           const args: PublishArgs = { ...raw, stream: `raw-${round++}`, seconds };
-          return measure<PublishResult>(producer, "publish", args);
+          return measure(producer, "publish", args);
         },
       },
       {
         name: "client_publish",
         async run() {
           const args: ClientPublishArgs = { ...load, endpoint, stream: `client-${round++}`, seconds };
-          return measure<ClientPublishResult>(client, "publish", args);
+          return measure(client, "publish", args);
         },
       },
       {
         name: "raw_replay_one",
         async run() {
           const args: ReplayArgs = { endpoint, request: encodeReplayRequest("replayed", 0n), calls };
-          return measure<ReplayResult>(consumer, "replay", args);
+          return measure(consumer, "replay", args);
         },
       },
       ...(["batch", "record"] as const).map((by) => ({
         name: by === "batch" ? "client_replay" : "client_replay_each",
         async run() {
           const args: ClientReplayArgs = { ...reading, by };
-          return measure<ReplayResult>(client, "replay", args);
+          return measure(client, "replay", args);
         },
       })),
     ]);
@@ -72,12 +72,10 @@ export const clientGroup: Group = {
 };
 
 /** Has a load generator run, and tells how fast that was and what processor time the generator itself took. */
-async function measure<T extends ClientPublishResult>(
-  worker: WorkerProcess,
-  command: string,
-  args: object,
-): Promise<Figures> {
-  const [{ bytes, records, seconds }, cpuSeconds] = await withCpu(worker.pid, () => worker.call<T>(command, args));
+async function measure(worker: WorkerProcess, command: string, args: object): Promise<Figures> {
+  const [{ bytes, records, seconds }, cpuSeconds] = await withCpu(worker.pid, () =>
+    worker.call<ClientPublishResult>(command, args),
+  );
   return {
     mbPerSecond: bytes / 1e6 / seconds,
     ...(records > 0 && { recordsPerSecond: records / seconds }),
