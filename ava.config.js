@@ -5,7 +5,7 @@ const interop = "test/**/*.interop.test.ts";
 
 function chooseFiles() {
   if (process.env.MESSAGE_VAULT_LONG === "1") return [long];
-  if (process.env.MESSAGE_VAULT_INTEROP === "1") return [interop];
+  if (process.env.MESSAGE_VAULT_TEST_INTEROP_ROUNDS !== undefined) return [interop];
   return ["test/**/*.test.ts", `!${long}`, `!${interop}`];
 }
 

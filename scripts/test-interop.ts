@@ -28,7 +28,7 @@ const build = (language: Language): Step => ({
 const pairs: Step = {
   name: "each publisher with each subscriber",
   run: ["ava", ...forAva],
-  env: { MESSAGE_VAULT_INTEROP: "1", MESSAGE_VAULT_INTEROP_ROUNDS: String(values.rounds) },
+  env: { MESSAGE_VAULT_TEST_INTEROP_ROUNDS: String(values.rounds) },
 };
 
 const built = await runSteps(languages.map(build), 2);

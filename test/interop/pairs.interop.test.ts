@@ -2,7 +2,7 @@ import test from "ava";
 import { languages, provideExample } from "../../scripts/examples.ts";
 import { runInterop } from "../support/run-interop.ts";
 
-const rounds = Number(process.env["MESSAGE_VAULT_INTEROP_ROUNDS"] ?? "1");
+const rounds = Number(process.env["MESSAGE_VAULT_TEST_INTEROP_ROUNDS"] ?? "1");
 
 for (let round = 1; round <= rounds; round++) {
   test.serial(
