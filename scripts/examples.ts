@@ -20,6 +20,11 @@ export interface Language {
   readonly needs: readonly string[];
   /** Folders and files, beside the example's own folder, that it is made of. */
   readonly madeOf: readonly string[];
+  /**
+   * Where it is run where it stands, the environment for that: Node runs no TypeScript below node_modules, and so the
+   * client is its sources. `npm run newcomer` has it run on the package.
+   */
+  readonly fromSources?: Readonly<Record<string, string>>;
   /** Debian's packages with what it is built with. They are unpacked where they are not installed. */
   readonly debianPackages?: readonly string[];
   /** The programs, as they are called in the example's folder once it is built. */
@@ -79,7 +84,8 @@ export const languages: readonly Language[] = [
   {
     name: "typescript",
     needs: ["npm"],
-    madeOf: ["src", "gen", "proto", "package.json", "tsconfig.build.json"],
+    madeOf: [],
+    fromSources: { NODE_OPTIONS: "--conditions=message-vault-source" },
     publisher: ["node", "publisher.ts"],
     subscriber: ["node", "subscriber.ts"],
   },
@@ -88,7 +94,10 @@ export const languages: readonly Language[] = [
 /** The built example of a language; undefined where the machine has no tools for it. */
 export async function provideExample(language: Language): Promise<Example | undefined> {
   if (!(await hasTools(language))) return undefined;
-  const { name, madeOf } = language;
+  const { name, madeOf, fromSources } = language;
+  if (fromSources !== undefined) {
+    return { language, directory: resolve("examples", name), environment: fromSources };
+  }
   const key = createHash("sha256");
   for (const part of [join("examples", name), ...madeOf]) key.update(await digest(resolve(part)));
   const environment = await environmentOf(language);

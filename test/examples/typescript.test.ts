@@ -1,6 +1,5 @@
-import { resolve } from "node:path";
 import test from "ava";
-import { languages } from "../../scripts/examples.ts";
+import { languages, provideExample } from "../../scripts/examples.ts";
 import { edgeRecords, smallRecord } from "../support/interop-records.ts";
 import { startPublisher, startSubscriber } from "../support/run-example.ts";
 import { startVaultProcess } from "../support/start-vault-process.ts";
@@ -8,12 +7,7 @@ import { waitUntil } from "../support/wait-until.ts";
 
 test("examples - TypeScript's publisher and subscriber: every record arrives as it was, and both end in order", async (t) => {
   const vault = await startVaultProcess(t, ["--storage", "memory:"]);
-  const example = {
-    language: languages.find(({ name }) => name === "typescript")!,
-    directory: resolve("examples/typescript"),
-    // The client from its sources, not from the package.
-    environment: { NODE_OPTIONS: "--conditions=message-vault-source" },
-  };
+  const example = (await provideExample(languages.find(({ name }) => name === "typescript")!))!;
   // The first address is nobody's.
   const addresses = `127.0.0.1:1,${vault.endpoint}`;
   const publisher = startPublisher(t, example, addresses, "records");
