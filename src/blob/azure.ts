@@ -20,7 +20,7 @@ import { createAzureRequests } from "./azure-requests.ts";
 import type { AzureTarget } from "./azure-target.ts";
 import { connectContainer } from "./azure-target.ts";
 import type { BlobStore } from "./blob-store.ts";
-import { createRequestObserver } from "./observe-requests.ts";
+import { createRepeats, createRequestObserver } from "./observe-requests.ts";
 import { createPacedStore } from "./paced-store.ts";
 import type { PaceLimits } from "./pacer.ts";
 import { azurePace, noPace } from "./pacer.ts";
@@ -59,7 +59,8 @@ export async function openAzureStore(
 ): Promise<BlobStore> {
   const limits = { ...azureStoreDefaults, ...settings };
   const container = await connectContainer(target, limits.socketsMax);
-  const requests = createAzureRequests(clock, limits, createRequestObserver(clock, telemetry));
+  const repeats = createRepeats();
+  const requests = createAzureRequests(clock, limits, createRequestObserver(clock, telemetry, repeats));
   const blobs = createKnownBlobs(container, limits.knownBlobsMax);
   const context = { container, requests, blobs };
   try {
@@ -79,7 +80,7 @@ export async function openAzureStore(
       container.close();
     },
   };
-  return createPacedStore(store, clock, { ...limits, ...(container.emulated ? noPace : {}) });
+  return createPacedStore(store, clock, { ...limits, ...(container.emulated ? noPace : {}) }, repeats);
 }
 
 async function refuseHierarchicalNamespace({ container, requests }: AzureContext): Promise<void> {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { Clock } from "../clock.ts";
 import { isKind, VaultError } from "../errors.ts";
 import type { Histogram, Telemetry } from "../telemetry.ts";
@@ -14,15 +15,40 @@ export interface StorageRequest {
   readonly operation: StorageOperation;
   /** The blob, or the prefix of a listing. */
   readonly name: string;
-  /** From 1. */
+  /** From 1, where the read was not sent again above. */
   readonly attempt: number;
+}
+
+/**
+ * Whoever sends a read again above where its requests are told of says so here: then they are told of as further attempts.
+ */
+export interface Repeats {
+  /** How often the read that is under way was sent before. */
+  readonly before: number;
+  /** Sends a read that was sent `before` times already. */
+  again<T>(before: number, send: () => Promise<T>): Promise<T>;
+}
+
+/** Makes it. Only what is sent again costs anything. */
+export function createRepeats(): Repeats {
+  const sent = new AsyncLocalStorage<number>();
+  return {
+    get before() {
+      return sent.getStore() ?? 0;
+    },
+    again: (before, send) => sent.run(before, send),
+  };
 }
 
 /** Sends a request, and tells how it went. */
 export type ObserveRequest = <T>(request: StorageRequest, send: () => Promise<T>) => Promise<T>;
 
 /** Makes a teller of requests; undefined where telemetry is off. What `send` rejects with is to be a VaultError. */
-export function createRequestObserver(clock: Clock, telemetry: Telemetry): ObserveRequest | undefined {
+export function createRequestObserver(
+  clock: Clock,
+  telemetry: Telemetry,
+  repeats?: Pick<Repeats, "before">,
+): ObserveRequest | undefined {
   if (!telemetry.metering && !telemetry.tracing) return undefined;
   const durations = new Map<string, Histogram>();
   const durationOf = (operation: StorageOperation, error: string | undefined) => {
@@ -41,9 +67,10 @@ export function createRequestObserver(clock: Clock, telemetry: Telemetry): Obser
     telemetry.counter(`messagevault.storage.${name}`, { "messagevault.storage.operation": operation }).add(1);
   };
   return async (request, send) => {
-    const { operation, attempt } = request;
+    const { operation, name } = request;
+    const attempt = request.attempt + (repeats?.before ?? 0);
     if (attempt > 1) count("retries", operation);
-    const span = telemetry.active === undefined ? undefined : startSpan(telemetry, request);
+    const span = telemetry.active === undefined ? undefined : startSpan(telemetry, { operation, name, attempt });
     const startedAt = clock.monotonic();
     const tell = (error?: string) => durationOf(operation, error).record((clock.monotonic() - startedAt) / 1000);
     try {
@@ -91,8 +118,13 @@ const operations = [
 ] as const satisfies readonly (keyof BlobStore)[];
 
 /** The same store, whose operations are told of, one request each. Where telemetry is off, the store itself. */
-export function observeStore(store: BlobStore, clock: Clock, telemetry: Telemetry): BlobStore {
-  const observe = createRequestObserver(clock, telemetry);
+export function observeStore(
+  store: BlobStore,
+  clock: Clock,
+  telemetry: Telemetry,
+  repeats?: Pick<Repeats, "before">,
+): BlobStore {
+  const observe = createRequestObserver(clock, telemetry, repeats);
   if (observe === undefined) return store;
   const observed = operations.flatMap((operation) => {
     const run = store[operation]?.bind(store) as ((name: string, ...rest: unknown[]) => Promise<unknown>) | undefined;

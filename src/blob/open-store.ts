@@ -13,7 +13,7 @@ import { openFileStore } from "./file.ts";
 import { createMemoryStore } from "./memory.ts";
 import type { AzureModel } from "./modelled-azure.ts";
 import { azureModelDefaults, createModelledAzure } from "./modelled-azure.ts";
-import { observeStore } from "./observe-requests.ts";
+import { createRepeats, observeStore } from "./observe-requests.ts";
 import { createPacedStore } from "./paced-store.ts";
 import { azurePace } from "./pacer.ts";
 
@@ -94,8 +94,9 @@ function openModelledAzure(
 ): BlobStore {
   const model = createModelledAzure(createMemoryStore(clock), clock, parseModel(setting));
   const pace = { ...azurePace, readAttemptsMax: modelReadAttemptsMax, ...limits };
+  const repeats = createRepeats();
   return {
-    ...createPacedStore(observeStore(model, clock, telemetry), clock, pace),
+    ...createPacedStore(observeStore(model, clock, telemetry, repeats), clock, pace, repeats),
     async close() {
       log.info("modelled storage was asked for", { ...model.counts });
       await model.close();

@@ -7,6 +7,7 @@
 import type { Clock } from "../clock.ts";
 import { isKind } from "../errors.ts";
 import type { BlobStore, Etag, Fence, PutCondition } from "./blob-store.ts";
+import type { Repeats } from "./observe-requests.ts";
 import type { PaceLimits } from "./pacer.ts";
 import { createPacer } from "./pacer.ts";
 
@@ -16,8 +17,13 @@ export interface PacedStoreSettings extends PaceLimits {
   readonly readAttemptsMax: number;
 }
 
-/** Paces the requests to `store`. */
-export function createPacedStore(store: BlobStore, clock: Clock, settings: PacedStoreSettings): BlobStore {
+/** Paces the requests to `store`. `repeats` is told of reads that are sent again. */
+export function createPacedStore(
+  store: BlobStore,
+  clock: Clock,
+  settings: PacedStoreSettings,
+  repeats?: Pick<Repeats, "again">,
+): BlobStore {
   const pacer = createPacer(clock, settings);
 
   async function send<T>(name: string, bytes: number, run: () => Promise<T>): Promise<T> {
@@ -37,7 +43,7 @@ export function createPacedStore(store: BlobStore, clock: Clock, settings: Paced
   async function repeatedly<T>(run: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await run();
+        return await (attempt === 1 || repeats === undefined ? run() : repeats.again(attempt - 1, run));
       } catch (error) {
         if (attempt >= settings.readAttemptsMax || !isKind(error, "overloaded")) throw error;
       }

@@ -6,6 +6,8 @@ import { azuriteConnectionString } from "../../src/blob/azurite.ts";
 import type { BlobStore } from "../../src/blob/blob-store.ts";
 import type { Clock } from "../../src/clock.ts";
 import { systemClock } from "../../src/clock.ts";
+import { noTelemetry } from "../../src/telemetry.ts";
+import type { Telemetry } from "../../src/telemetry.ts";
 
 /** An Azurite in the test's own process, with its data in memory. */
 export interface TestAzurite {
@@ -14,7 +16,12 @@ export interface TestAzurite {
   /** A storage setting of the vault: the account's connection string with a container of this test. */
   readonly setting: string;
   /** Opens the container, by way of `endpoint` (of a proxy) if one is given. Closed when the test ends. */
-  open(settings?: Partial<AzureStoreSettings>, endpoint?: string, clock?: Clock): Promise<BlobStore>;
+  open(
+    settings?: Partial<AzureStoreSettings>,
+    endpoint?: string,
+    clock?: Clock,
+    telemetry?: Telemetry,
+  ): Promise<BlobStore>;
 }
 
 interface Server {
@@ -50,9 +57,9 @@ export async function createAzurite(t: ExecutionContext): Promise<TestAzurite> {
   return {
     endpoint,
     setting: `${azuriteConnectionString(endpoint)}Container=${container}`,
-    async open(settings = {}, through = endpoint, clock = systemClock) {
+    async open(settings = {}, through = endpoint, clock = systemClock, telemetry = noTelemetry) {
       const target = { connectionString: azuriteConnectionString(through), container };
-      const store = await openAzureStore(target, clock, settings);
+      const store = await openAzureStore(target, clock, settings, telemetry);
       t.teardown(() => store.close());
       return store;
     },

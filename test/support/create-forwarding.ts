@@ -4,6 +4,9 @@ import { StreamService } from "../../gen/messagevault/v1/stream_pb.ts";
 import { createForwarding } from "../../src/rpc/forwarding.ts";
 import { methodPath } from "../../src/rpc/handlers.ts";
 import type { CallContext, HandlerTable, WireBytes } from "../../src/rpc/handlers.ts";
+import { observeHandlers } from "../../src/rpc/observe-calls.ts";
+import { noTelemetry } from "../../src/telemetry.ts";
+import type { Telemetry } from "../../src/telemetry.ts";
 import { createCallNetwork } from "./create-call-network.ts";
 import type { CallNetwork } from "./create-call-network.ts";
 import { createClock } from "./create-clock.ts";
@@ -33,7 +36,7 @@ export interface ForwardingCluster {
   readonly clock: ManualClock;
   readonly network: CallNetwork;
   readonly leaving: AbortController;
-  start(name: string): ForwardingNode;
+  start(name: string, telemetry?: Telemetry): ForwardingNode;
   /** All nodes learn that this one leads, under this epoch; undefined: nobody. */
   lead(name: string | undefined, epoch: number): void;
   /** Publishes at a node. */
@@ -53,18 +56,13 @@ export function createForwardingCluster(): ForwardingCluster {
     clock,
     network,
     leaving,
-    start(name) {
+    start(name, telemetry = noTelemetry) {
       const view = createClusterView(name);
       const options = { cluster: view, caller: network.caller, clock, leaving: leaving.signal };
       const handingOver = () => node.handingOver;
-      const handlers = createForwarding(
-        createHandlers(() => node),
-        {
-          ...options,
-          handingOver,
-          settings: forwardingSettings,
-        },
-      );
+      const own = createHandlers(() => node);
+      const forwarding = createForwarding(own, { ...options, handingOver, settings: forwardingSettings, telemetry });
+      const handlers = observeHandlers(forwarding, clock, telemetry);
       const node: ForwardingNode = { view, handlers, handingOver: false, answer: (request) => `${name}: ${request}` };
       nodes.set(name, node);
       network.serve(view.endpoint, handlers);
