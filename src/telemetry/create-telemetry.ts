@@ -1,19 +1,20 @@
 import type { Meter, Tracer } from "@opentelemetry/api";
 import { noTelemetry, type Telemetry } from "../telemetry.ts";
+import type { EarlySampling } from "./early-sampling.ts";
 import { createOtelMetrics } from "./otel-metrics.ts";
 import { createOtelTraces } from "./otel-traces.ts";
 
 /** What telemetry is made of: where there is no meter there are no metrics, without a tracer no traces. */
 export interface TelemetryParts {
   readonly meter?: Meter | undefined;
-  readonly tracer?: Tracer | undefined;
+  readonly traces?: { readonly tracer: Tracer; readonly sampling: EarlySampling } | undefined;
   /** How many streams are told of by name. */
   readonly streamsMax: number;
 }
 
 /** Makes telemetry of OpenTelemetry's parts. Whoever made those ends them. */
-export function createTelemetry({ meter, tracer, streamsMax }: TelemetryParts): Telemetry {
-  const traces = tracer === undefined ? noTelemetry : createOtelTraces(tracer);
+export function createTelemetry({ meter, traces: parts, streamsMax }: TelemetryParts): Telemetry {
+  const traces = parts === undefined ? noTelemetry : createOtelTraces(parts.tracer, parts.sampling);
   const meters = meter === undefined ? noTelemetry : createOtelMetrics(meter, streamsMax);
   return {
     metering: meters.metering,

@@ -1,22 +1,28 @@
 /**
  * Loads OpenTelemetry's SDK and sets it up by the standard variables. The one module that does: it is imported only
- * where telemetry is asked for, as loading takes some tenths of a second and tens of megabytes.
+ * where telemetry is asked for, and loads only the exporters that are.
  */
-import { diag, DiagLogLevel, metrics, trace } from "@opentelemetry/api";
+import { diag, DiagLogLevel } from "@opentelemetry/api";
 import { type PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
-import { NodeSDK } from "@opentelemetry/sdk-node";
+import type { Resource } from "@opentelemetry/resources";
+import { type IMetricReader, MeterProvider } from "@opentelemetry/sdk-metrics";
+import { TracerProvider } from "@opentelemetry/sdk-trace";
 import { type Clock, sleep } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { Telemetry } from "../telemetry.ts";
 import { readAskedSignals } from "./asked-signals.ts";
+import { createResource } from "./create-resource.ts";
 import { createTelemetry } from "./create-telemetry.ts";
+import { createEarlySampling } from "./early-sampling.ts";
 import { createMetricReaders } from "./metric-readers.ts";
 import { createPrometheusExporter } from "./prometheus-exporter.ts";
 import { observeRuntime } from "./runtime-metrics.ts";
+import type { Environment } from "./read-variables.ts";
+import { createSampler, createSpanProcessors, readSpanLimits } from "./span-processors.ts";
 
 /** What is to be loaded. */
 export interface LoadOptions {
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
   readonly clock: Clock;
   readonly log: Log;
   /** The vault's version. */
@@ -46,34 +52,30 @@ export async function loadTelemetry(options: LoadOptions): Promise<LoadedTelemet
   const { environment, clock, log, scraped, version, streamsMax } = options;
   const asked = readAskedSignals(environment);
   const scraper = scraped ? createPrometheusExporter() : undefined;
-  const readers = asked.metrics ? await createMetricReaders(environment) : [];
-  describeResource(process.env, version);
-  listenToSdk(log, process.env);
-  const sdk = new NodeSDK({
-    metricReaders: scraper === undefined ? readers : [...readers, scraper],
-    ...(asked.traces ? {} : { spanProcessors: [] }),
-    logRecordProcessors: [],
-    // Nothing but the vault itself is traced, and it passes contexts on by itself.
-    textMapPropagator: null,
-  });
-  sdk.start();
-  const metered = asked.metrics || scraped;
+  const readers: IMetricReader[] = asked.metrics ? await createMetricReaders(environment) : [];
+  if (scraper !== undefined) readers.push(scraper);
+  listenToSdk(log, environment);
+  const resource = createResource(environment, scopeName, version);
+  const meters = readers.length === 0 ? undefined : new MeterProvider({ resource, readers });
+  const traces = asked.traces ? await createTraces(environment, resource) : undefined;
   const telemetry = createTelemetry({
-    meter: metered ? metrics.getMeter(scopeName, version) : undefined,
-    tracer: asked.traces ? trace.getTracer(scopeName, version) : undefined,
+    meter: meters?.getMeter(scopeName, version),
+    traces: traces && { tracer: traces.provider.getTracer(scopeName, version), sampling: traces.sampling },
     streamsMax,
   });
-  const endRuntime = metered ? observeRuntime(telemetry) : () => undefined;
+  const endRuntime = telemetry.metering ? observeRuntime(telemetry) : () => undefined;
   return {
     telemetry,
     scrape: scraper === undefined ? undefined : () => scrape(scraper),
     async close() {
       endRuntime();
-      const sent = sdk.shutdown().catch((error: unknown) => log.warn("telemetry was not sent", { error }));
+      const sent = Promise.all([traces?.provider.shutdown(), meters?.shutdown()]).catch((error: unknown) =>
+        log.warn("telemetry was not sent", { error }),
+      );
       const enough = new AbortController();
       await Promise.race([sent, sleep(clock, closeMsMax, enough.signal)]);
       enough.abort();
-      for (const api of [trace, metrics, diag]) api.disable();
+      diag.disable();
     },
   };
 }
@@ -85,31 +87,25 @@ async function scrape(scraper: PrometheusExporter): Promise<string> {
   return new PrometheusSerializer("", false, undefined, false, true).serialize(resourceMetrics);
 }
 
-/**
- * Says who this is, in the variables that the SDK reads: what the user says of it goes before. The detector of the
- * process is left out whatever they say, as it tells the command line, which may hold the storage's key.
- */
-function describeResource(environment: NodeJS.ProcessEnv, version: string): void {
-  const { OTEL_RESOURCE_ATTRIBUTES: given = "", OTEL_NODE_RESOURCE_DETECTORS: detectors = "all" } = environment;
-  const own = `service.name=${scopeName},service.version=${version}`;
-  environment["OTEL_RESOURCE_ATTRIBUTES"] = given.trim() === "" ? own : `${own},${given}`;
-  const named = detectors.split(",").map((name) => name.trim());
-  const wanted = named.includes("all") ? safeDetectors : named.filter((name) => name !== "process");
-  environment["OTEL_NODE_RESOURCE_DETECTORS"] = wanted.length === 0 ? "none" : wanted.join(",");
+async function createTraces(environment: Environment, resource: Resource) {
+  const sampler = createSampler(environment);
+  const sampling = createEarlySampling(sampler);
+  const provider = new TracerProvider({
+    resource,
+    sampler,
+    idGenerator: sampling.ids,
+    spanLimits: readSpanLimits(environment),
+    spanProcessors: await createSpanProcessors(environment),
+  });
+  return { provider, sampling };
 }
 
-const safeDetectors = ["env", "host", "os", "serviceinstance"];
-
-/**
- * What the SDK has to say goes to the vault's log: on the console it would mix with what others read there. Where
- * OTEL_LOG_LEVEL is set the SDK would write to the console all the same, so that it is taken away.
- */
-function listenToSdk(log: Log, environment: NodeJS.ProcessEnv): void {
+/** What the SDK has to say goes to the vault's log: on the console it would mix with what others read there. */
+function listenToSdk(log: Log, environment: Environment): void {
   const tell = (level: "debug" | "warn" | "error") => (message: string) => log[level]("telemetry", { message });
   const quiet = tell("debug");
   const logger = { error: tell("error"), warn: tell("warn"), info: quiet, debug: quiet, verbose: quiet };
   const level = (environment["OTEL_LOG_LEVEL"] ?? "").trim().toUpperCase();
   const logLevel = DiagLogLevel[level as keyof typeof DiagLogLevel] ?? DiagLogLevel.INFO;
-  delete environment["OTEL_LOG_LEVEL"];
   diag.setLogger(logger, { logLevel, suppressOverrideMessage: true });
 }

@@ -11,6 +11,9 @@ import { VaultError } from "../errors.ts";
 import { blotSecrets } from "../log.ts";
 import { spans, type Span, type SpanName, type SpanOptions, type Telemetry } from "../telemetry.ts";
 import type { TraceContext } from "../trace-context.ts";
+import type { EarlySampling } from "./early-sampling.ts";
+
+type Tracing = Pick<Telemetry, "tracing" | "startSpan" | "within" | "active">;
 
 const kindOptions = {
   internal: { kind: SpanKind.INTERNAL },
@@ -18,8 +21,8 @@ const kindOptions = {
   client: { kind: SpanKind.CLIENT },
 } as const;
 
-/** Makes the spans of the list, by a tracer. */
-export function createOtelTraces(tracer: Tracer): Pick<Telemetry, "tracing" | "startSpan" | "within" | "active"> {
+/** Makes the spans of the list, by a tracer, of those that `sampling` says are recorded. */
+export function createOtelTraces(tracer: Tracer, sampling: Pick<EarlySampling, "isRecorded">): Tracing {
   const storage = new AsyncLocalStorage<Span | undefined>();
   return {
     tracing: true,
@@ -27,7 +30,9 @@ export function createOtelTraces(tracer: Tracer): Pick<Telemetry, "tracing" | "s
       const parent = options.parent === undefined ? storage.getStore()?.context : options.parent;
       // What belongs to something that is not recorded is no trace of its own.
       if (parent === undefined) return undefined;
-      const span = tracer.startSpan(nameOf(name, options), kindOptions[spans[name].kind], toOtelContext(parent));
+      const [fullName, kind, context] = [nameOf(name, options), kindOptions[spans[name].kind], toOtelContext(parent)];
+      if (!sampling.isRecorded(context, parent?.traceId, fullName, kind.kind)) return undefined;
+      const span = tracer.startSpan(fullName, kind, context);
       if (!span.isRecording()) return undefined;
       // Most are not recorded, and none of the samplers that can be chosen looks at these.
       const { attributes, links = [] } = options;

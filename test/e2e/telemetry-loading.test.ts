@@ -42,6 +42,7 @@ for (const detectors of ["all", "env,process"]) {
     };
     const vault = await startSpied(t, ["--http-port", "0"], environment);
     t.regex(vault.log(), /loaded .*@opentelemetry/);
+    t.notRegex(vault.log(), /loaded .*(otlp|grpc-exporter|instrumentation)/, "only what is asked for");
     const text = await (await fetch(`http://${vault.http}/metrics`)).text();
     const target = /^target_info.*$/m.exec(text)?.[0] ?? "";
     t.regex(target, /service_name="message-vault"/);

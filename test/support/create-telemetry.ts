@@ -9,6 +9,7 @@ import {
 import type { ReadableSpan, Sampler } from "@opentelemetry/sdk-trace";
 import type { Attributes, MetricName, Telemetry } from "../../src/telemetry.ts";
 import { createTelemetry } from "../../src/telemetry/create-telemetry.ts";
+import { createEarlySampling } from "../../src/telemetry/early-sampling.ts";
 
 /** One series of a metric. A histogram's value is how many values it took. */
 export interface Series {
@@ -41,13 +42,17 @@ class TestReader extends MetricReader {
 /** Makes telemetry that stays in memory. Without a `sampler` whatever has no caller is recorded. */
 export function createTestTelemetry({ sampler, streamsMax = 100 }: TelemetryOptions = {}): TestTelemetry {
   const exporter = new InMemorySpanExporter();
+  const chosen = sampler ?? new ParentBasedSampler({ root: new AlwaysOnSampler() });
+  const sampling = createEarlySampling(chosen);
   const tracers = new TracerProvider({
-    sampler: sampler ?? new ParentBasedSampler({ root: new AlwaysOnSampler() }),
+    sampler: chosen,
+    idGenerator: sampling.ids,
     spanProcessors: [new SimpleSpanProcessor({ exporter })],
   });
   const reader = new TestReader();
   const meters = new MeterProvider({ readers: [reader] });
-  const telemetry = createTelemetry({ meter: meters.getMeter("test"), tracer: tracers.getTracer("test"), streamsMax });
+  const traces = { tracer: tracers.getTracer("test"), sampling };
+  const telemetry = createTelemetry({ meter: meters.getMeter("test"), traces, streamsMax });
   return {
     telemetry,
     get spans() {
