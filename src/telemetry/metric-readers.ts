@@ -5,6 +5,7 @@
  */
 import { ConsoleMetricExporter, PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics";
 import type { IMetricReader, PushMetricExporter } from "@opentelemetry/sdk-metrics";
+import { forgetGauges } from "./forget-gauges.ts";
 import { createPrometheusExporter } from "./prometheus-exporter.ts";
 import {
   type Environment,
@@ -49,7 +50,7 @@ function createPeriodicReader(exporter: PushMetricExporter, environment: Environ
   const exportIntervalMillis = readNumber(environment, "OTEL_METRIC_EXPORT_INTERVAL") ?? intervalMsDefault;
   const timeoutMs = readNumber(environment, "OTEL_METRIC_EXPORT_TIMEOUT") ?? timeoutMsDefault;
   const exportTimeoutMillis = Math.min(timeoutMs, exportIntervalMillis);
-  return new PeriodicExportingMetricReader({ exporter, exportIntervalMillis, exportTimeoutMillis });
+  return forgetGauges(new PeriodicExportingMetricReader({ exporter, exportIntervalMillis, exportTimeoutMillis }));
 }
 
 async function createOtlpExporter(environment: Environment): Promise<PushMetricExporter> {

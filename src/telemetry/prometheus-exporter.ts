@@ -6,6 +6,7 @@
 import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
 import type { ResourceMetrics } from "@opentelemetry/sdk-metrics";
 import { type Metric, metrics } from "../telemetry.ts";
+import { forgetGauges } from "./forget-gauges.ts";
 
 const unitNames: Readonly<Record<string, string>> = { s: "seconds", By: "bytes" };
 
@@ -30,7 +31,7 @@ export interface ExporterPlace {
 
 /** Makes an exporter, not started, whose metrics have Prometheus' names. */
 export function createPrometheusExporter(place: ExporterPlace = {}): PrometheusExporter {
-  const exporter = new PrometheusExporter({ ...place, withoutScopeInfo: true, preventServerStart: true });
+  const exporter = forgetGauges(new PrometheusExporter({ ...place, withoutScopeInfo: true, preventServerStart: true }));
   const collect = exporter.collect.bind(exporter);
   // Its own server collects by this method too.
   exporter.collect = async (options) => {

@@ -1,5 +1,6 @@
 import test from "ava";
 import type { ExecutionContext } from "ava";
+import { findFreePort } from "../support/find-free-port.ts";
 import { startVaultProcess } from "../support/start-vault-process.ts";
 
 // Tells of each module of OpenTelemetry that is loaded.
@@ -52,3 +53,15 @@ for (const detectors of ["all", "env,process"]) {
     t.is(await vault.kill("SIGTERM"), 0);
   });
 }
+
+test("telemetry - Prometheus by the standard variables - is served where they say", async (t) => {
+  const port = await findFreePort(t);
+  const vault = await startSpied(t, [], {
+    OTEL_METRICS_EXPORTER: "prometheus",
+    OTEL_EXPORTER_PROMETHEUS_HOST: "127.0.0.1",
+    OTEL_EXPORTER_PROMETHEUS_PORT: String(port),
+  });
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  t.regex(text, /^messagevault_leader_leads 1$/m);
+  t.is(await vault.kill("SIGTERM"), 0);
+});

@@ -10,6 +10,7 @@ import type { ReadableSpan, Sampler } from "@opentelemetry/sdk-trace";
 import type { Attributes, MetricName, Telemetry } from "../../src/telemetry.ts";
 import { createTelemetry } from "../../src/telemetry/create-telemetry.ts";
 import { createEarlySampling } from "../../src/telemetry/early-sampling.ts";
+import { forgetGauges } from "../../src/telemetry/forget-gauges.ts";
 
 /** One series of a metric. A histogram's value is how many values it took. */
 export interface Series {
@@ -49,7 +50,7 @@ export function createTestTelemetry({ sampler, streamsMax = 100 }: TelemetryOpti
     idGenerator: sampling.ids,
     spanProcessors: [new SimpleSpanProcessor({ exporter })],
   });
-  const reader = new TestReader();
+  const reader = forgetGauges(new TestReader());
   const meters = new MeterProvider({ readers: [reader] });
   const traces = { tracer: tracers.getTracer("test"), sampling };
   const telemetry = createTelemetry({ meter: meters.getMeter("test"), traces, streamsMax });
