@@ -1,4 +1,5 @@
 /** What is told of calls that a node passes on to the leader: on both sides of the link. */
+import { SpanKind } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import test from "ava";
 import { VaultError } from "../../src/errors.ts";
@@ -42,8 +43,7 @@ async function* asRequests(...texts: string[]): AsyncGenerator<Buffer> {
 
 const parentOf = (span: ReadableSpan | undefined) => span?.parentSpanContext?.spanId;
 const idOf = (span: ReadableSpan | undefined) => span?.spanContext().spanId;
-/** Of the kinds, as OpenTelemetry counts them. */
-const [server, client] = [1, 2];
+const { SERVER: server, CLIENT: client } = SpanKind;
 
 test("forwarding, telemetry - a call that is recorded - is one trace: the standby's call, the link, the leader's call", async (t) => {
   const { b, publish, toldByA, toldByB } = createTold();
