@@ -24,6 +24,8 @@ export interface ClusterNode {
   readonly peers: NodeLink;
   /** Between it and storage. */
   readonly storage: StorageLink;
+  /** `host:port` of its process's HTTP port; undefined where it has none, or does not run. */
+  readonly http: string | undefined;
   /** Whether its process is there, frozen or not. */
   readonly running: boolean;
   start(): Promise<void>;
@@ -116,12 +118,16 @@ function createNode(
     endpoint: `127.0.0.1:${port}`,
     peers,
     storage,
+    get http() {
+      return vault?.http;
+    },
     get running() {
       return vault !== undefined;
     },
     async start() {
       // Before it: it is reached as soon as it listens.
       await peers.set("open");
+      storage.begin();
       vault = await startVaultProcess(scope, args);
     },
     async stop(signal) {

@@ -3,6 +3,8 @@ import type { AddressInfo, Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import type { FenceWitness } from "./create-fence-witness.ts";
 import type { Scope } from "./create-scope.ts";
+import { createRequestTally } from "./request-tally.ts";
+import type { RequestTally } from "./request-tally.ts";
 
 /**
  * How the network between a node and storage is.
@@ -20,9 +22,13 @@ export interface StorageLink {
   readonly endpoint: string;
   /** How many requests came so far. */
   readonly requestCount: number;
+  /** The requests since `begin` was called last. */
+  readonly tally: RequestTally;
   /** How many writes are held now. */
   readonly heldWriteCount: number;
   set(state: StorageLinkState): void;
+  /** Another process begins to use it: its requests are counted anew. */
+  begin(): void;
 }
 
 /** What a storage link needs. */
@@ -44,14 +50,16 @@ export async function createStorageLink(scope: Scope, options: StorageLinkOption
   const sockets = new Set<Socket>();
   const held: (() => void)[] = [];
   const repeats = new Set<NodeJS.Timeout>();
-  const link: { state: StorageLinkState; requestCount: number; heldWriteCount: number } = {
+  const link: { state: StorageLinkState; requestCount: number; heldWriteCount: number; tally: RequestTally } = {
     state: "open",
     requestCount: 0,
     heldWriteCount: 0,
+    tally: createRequestTally(),
   };
 
   async function handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     link.requestCount++;
+    response.once("close", link.tally.count(request));
     if (isCut()) return void request.socket.resetAndDestroy();
     const body = await collect(request);
     // A node that was killed may have sent half of it.
@@ -107,6 +115,9 @@ export async function createStorageLink(scope: Scope, options: StorageLinkOption
     get requestCount() {
       return link.requestCount;
     },
+    get tally() {
+      return link.tally;
+    },
     get heldWriteCount() {
       return link.heldWriteCount;
     },
@@ -114,6 +125,9 @@ export async function createStorageLink(scope: Scope, options: StorageLinkOption
       link.state = next;
       if (next === "cut") for (const socket of sockets) socket.resetAndDestroy();
       if (next !== "held") for (const release of held.splice(0)) release();
+    },
+    begin() {
+      link.tally = createRequestTally();
     },
   };
 }

@@ -35,6 +35,8 @@ export interface FailoverRun {
   waitForEveryStream(limitMs?: number): Promise<void>;
   /** The longest time without an acknowledgement of each stream beside the three that are read, in milliseconds. */
   measureStreamGaps(during: { readonly startedAt: number; readonly endedAt: number }): number[];
+  /** Ends the publishers. */
+  endLoad(): Promise<void>;
   /**
    * Ends the load, waits until every subscriber has read everything, stops all nodes, and judges what storage holds.
    * All nodes must run and reach each other and storage.
@@ -68,6 +70,7 @@ export async function startFailoverRun(scope: Scope, options: FailoverOptions): 
     for (const node of cluster.nodes) startReader(scope, cluster, history, node, stream);
   }
   const acknowledgedCount = () => history.acknowledgedAt(pacedStream).length;
+  const ended: { load?: Promise<void> } = {};
   const run: FailoverRun = {
     cluster,
     history,
@@ -84,8 +87,9 @@ export async function startFailoverRun(scope: Scope, options: FailoverOptions): 
     },
     measureStreamGaps: ({ startedAt, endedAt }) =>
       more.map((stream) => longestGap(history.acknowledgedAt(stream), startedAt, endedAt)),
+    endLoad: () => (ended.load ??= Promise.all(publishers.map((publisher) => publisher.stop())).then(() => undefined)),
     async finish() {
-      await Promise.all(publishers.map((publisher) => publisher.stop()));
+      await run.endLoad();
       await catchUp(history);
       await Promise.all(history.readers.map((reader) => reader.stop()));
       await Promise.all(cluster.nodes.map((node) => node.stop("SIGTERM")));
