@@ -53,7 +53,7 @@ function nameRequest({ method = "", url = "", headers }: Pick<IncomingMessage, "
   if (type === "account") return "accountInfo";
   if (component === "list") return "list";
   if (type === "container") return "createContainer";
-  switch (component) {
+  switch (component ?? "") {
     case "page":
       return header("x-ms-page-write") === "clear" ? "clearPages" : "writePages";
     case "pagelist":
