@@ -22,6 +22,8 @@ test("accounting - processes are killed, ended and cut off - every storage reque
   const settings = ["--http-port", "0"];
   const run = await startFailoverRun(t, { seed: 61, settings });
   const accounts = accountCluster(t, run.cluster);
+  // So that none is killed before it has told anything.
+  await accounts.scrape();
   for (const disturb of [killLeader, transferLeadership, loseAnswers, killLeader, terminateLeader, killLeader]) {
     await disturb(run);
   }
