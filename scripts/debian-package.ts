@@ -1,9 +1,10 @@
 /** Programs from Debian's packages, for tests that need more than npm has. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { access, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { access, readdir, rm } from "node:fs/promises";
 import { delimiter, join, resolve } from "node:path";
 import { promisify } from "node:util";
+import { fillDirectory } from "./fill-directory.ts";
 
 const execute = promisify(execFile);
 
@@ -39,19 +40,12 @@ async function unpack(debianPackage: string, cache: string): Promise<void> {
 }
 
 async function fill(cache: string, debianPackages: readonly string[]): Promise<void> {
-  // One that was stopped halfway must not count as there.
-  const fresh = `${cache}.${process.pid}`;
-  await mkdir(fresh, { recursive: true });
-  try {
+  await fillDirectory(cache, async (fresh) => {
     await download(debianPackages, fresh);
     const archives = (await readdir(fresh)).filter((name) => name.endsWith(".deb"));
     for (const archive of archives) await execute("dpkg-deb", ["-x", join(fresh, archive), fresh]);
     await Promise.all(archives.map((archive) => rm(join(fresh, archive))));
-    await rm(cache, { recursive: true, force: true });
-    await rename(fresh, cache);
-  } finally {
-    await rm(fresh, { recursive: true, force: true });
-  }
+  });
 }
 
 /**
@@ -110,7 +104,8 @@ async function download(debianPackages: readonly string[], into: string): Promis
 /** A machine that is new has no lists of packages, or old ones. Throws `error` where they cannot be had. */
 async function updateLists(error: unknown): Promise<void> {
   if (process.getuid?.() !== 0) throw error;
-  await execute("apt-get", ["update"], { timeout: downloadMsMax });
+  // One at a time: a second one would fail on the lock of the first, which `flock` waits for with one of its own.
+  await execute("flock", ["/var/lib/apt/lists", "apt-get", "update"], { timeout: downloadMsMax });
 }
 
 /** The path of a program that the machine has, on its PATH or in `more` places; undefined where it has none. */
