@@ -25,14 +25,16 @@ async function startSpied(t: ExecutionContext, args: readonly string[], environm
 
 test("telemetry - off - nothing of OpenTelemetry is loaded", async (t) => {
   const vault = await startSpied(t, [], { OTEL_SERVICE_NAME: "orders", OTEL_TRACES_EXPORTER: "none" });
+  t.is(await vault.kill("SIGTERM"), 0);
   t.notRegex(vault.log(), /loaded/);
 });
 
 test("telemetry - disabled - nothing of OpenTelemetry is loaded, and the HTTP port has no metrics", async (t) => {
   const environment = { OTEL_SDK_DISABLED: "true", OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1" };
   const vault = await startSpied(t, ["--http-port", "0"], environment);
-  t.notRegex(vault.log(), /loaded/);
   t.is((await fetch(`http://${vault.http}/metrics`)).status, 404);
+  t.is(await vault.kill("SIGTERM"), 0);
+  t.notRegex(vault.log(), /loaded/);
 });
 
 for (const detectors of ["all", "env,process"]) {
