@@ -42,6 +42,9 @@ test("accounting - processes are killed, ended and cut off - every storage reque
     told: sum(account.requests),
   }));
   await accounts.stop();
+  for (const { name, told, arrived, scrapes, requests } of counted) {
+    t.log(`${name}: ${told} of ${arrived} requests, ${scrapes} scrapes`, Object.fromEntries(requests));
+  }
   await finishWell(t, run);
 
   // Of processes that are gone all is told that had an outcome before their last scrape, and nothing that was not sent.
@@ -53,7 +56,14 @@ test("accounting - processes are killed, ended and cut off - every storage reque
     for (const [what, count] of requests) {
       t.true(count <= (tally.arrived.get(what) ?? 0), `${name}: ${what}: ${count} of ${tally.arrived.get(what)}`);
     }
-    t.true((requests.get("writePages") ?? 0) + (requests.get("download") ?? 0) > 0, name);
+    // One that came back late may have neither written nor read: it has looked at who leads.
+    t.true((requests.get("properties") ?? 0) > 0, name);
+  }
+  for (const what of ["writePages", "download", "acquireLease", "breakLease", "releaseLease", "setMetadata"]) {
+    t.true(
+      counted.some(({ requests }) => (requests.get(what) ?? 0) > 0),
+      `nobody has told of ${what}`,
+    );
   }
 
   // Every leadership that was logged is a failover of the metrics, by its cause.
@@ -73,9 +83,6 @@ test("accounting - processes are killed, ended and cut off - every storage reque
   t.is(
     counted.reduce((total, { fencesLost }) => total + fencesLost, 0),
     lost.length,
-  );
-  t.log(
-    counted.map(({ name, arrived, told, scrapes }) => `${name}: ${told} of ${arrived} requests, ${scrapes} scrapes`),
   );
   t.log(Object.fromEntries(causes), { lost: lost.length });
 });
