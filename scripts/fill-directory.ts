@@ -14,9 +14,10 @@ export async function fillDirectory(directory: string, fill: (fresh: string) => 
   await mkdir(fresh);
   try {
     await fill(fresh);
-    await rename(fresh, directory).catch((error: NodeJS.ErrnoException) => {
+    await rename(fresh, directory).catch((error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
       // Nothing is renamed onto a directory that holds something; which of the two it is depends on the file system.
-      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
+      if (code !== "ENOTEMPTY" && code !== "EEXIST") throw error;
     });
   } finally {
     await rm(fresh, { recursive: true, force: true });
