@@ -6,7 +6,7 @@ const rounds = Number(process.env["MESSAGE_VAULT_TEST_INTEROP_ROUNDS"] ?? "1");
 
 for (let round = 1; round <= rounds; round++) {
   test.serial(
-    `interop - each publisher with each subscriber, through a kill and a rolling restart (${round})`,
+    `interop - each publisher with each subscriber, through a kill, a rolling restart and a freeze (${round})`,
     async (t) => {
       t.timeout(300_000);
       const provided = await Promise.all(languages.map(provideExample));
