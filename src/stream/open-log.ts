@@ -7,7 +7,7 @@ import { isKind, VaultError } from "../errors.ts";
 import { incarnationSeed } from "../segment/format.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../segment/offset-index.ts";
 import { type ProducerLimits, ProducerTable } from "../segment/producers.ts";
-import { recoverSegment, type RecoveredSegment, type SegmentBase } from "../segment/recovery.ts";
+import { recoverSegment, type RecoveredSegment, type SegmentBase, trustCheckpoint } from "../segment/recovery.ts";
 import { rememberWindow } from "../segment/remember-window.ts";
 import { SegmentWriter } from "../segment/writer.ts";
 import type { StreamSettings } from "./commands.ts";
@@ -91,8 +91,7 @@ async function readEnd(
   sizeBytes: number,
 ): Promise<RecoveredSegment | undefined> {
   try {
-    const base = await baseOf(opening, segments, segments.length - 1);
-    return await recover(opening, segments.at(-1)!, base, sizeBytes);
+    return await recover(opening, segments, segments.length - 1, sizeBytes);
   } catch (error) {
     if (isKind(error, "notFound")) return undefined;
     throw error;
@@ -224,7 +223,7 @@ async function baseOf(opening: Opening, segments: readonly ListedSegment[], at: 
     const { lastTimestamp, producers } = checkpoint;
     return { firstOffset: segment.firstOffset, timestamp: lastTimestamp, producers };
   }
-  const recovered = await recover(opening, previous, await baseOf(opening, segments, at - 1));
+  const recovered = await recover(opening, segments, at - 1);
   if (recovered.sealed) await putMissingIndex(opening, previous, recovered);
   return { firstOffset: segment.firstOffset, timestamp: recovered.lastTimestamp, producers: recovered.producers };
 }
@@ -240,15 +239,23 @@ async function putMissingIndex(opening: Opening, segment: ListedSegment, recover
   });
 }
 
+/** What segment `at` holds. */
 async function recover(
   opening: Opening,
-  segment: ListedSegment,
-  base: SegmentBase,
+  segments: readonly ListedSegment[],
+  at: number,
   sizeBytes?: number,
 ): Promise<RecoveredSegment> {
+  const segment = segments[at]!;
   // It carries our epoch, or a seal: who changes it all the same is a newer leader, and our writes are refused then.
   const source = rememberWindow({ store: opening.engine.store, blob: segment.blob, seed: opening.seed }, sizeBytes);
-  const recovered = await recoverSegment(source, base, await readCheckpoint(opening, segment));
+  const checkpoint = await readCheckpoint(opening, segment);
+  // A checkpoint says what came before, too: then the segments before are not asked. They may have been trimmed, and a
+  // request that came late may have made one of them anew, empty.
+  const bare = emptyBase(opening, segment.firstOffset);
+  const trusted = checkpoint && (await trustCheckpoint(source, bare, checkpoint));
+  const base = trusted === undefined ? await baseOf(opening, segments, at) : bare;
+  const recovered = await recoverSegment(source, base, checkpoint);
   for (const damage of recovered.damages) {
     opening.engine.log.error("storage is damaged", { blob: segment.blob, ...damage, offset: String(damage.offset) });
   }

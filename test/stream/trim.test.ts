@@ -1,4 +1,5 @@
 import test from "ava";
+import { silentLog } from "../../src/log.ts";
 import { createEngine } from "../support/create-engine.ts";
 import { drive } from "../support/drive.ts";
 import { publish } from "../support/publish-records.ts";
@@ -86,6 +87,30 @@ test("trim - producers and the last time are kept, though all their segments go"
     t.like(await publish(again.vault, "s", ["y"], producerOf(30)), { firstOffset: 150n });
     t.is((await memory.list("streams/s/", 100)).items.filter((item) => item.name.endsWith(".segment")).length, 1);
   }
+});
+
+test("trim - a segment that late requests make anew, with its checkpoint, is not taken for damage", async (t) => {
+  const { open, faulty } = createEngine(t, small);
+  const { vault } = open();
+  const repeats: (() => Promise<unknown>)[] = [];
+  for (const call of ["createPages", "put"] as const) {
+    faulty.set(call, (forward, [name]) => {
+      if (String(name).includes("/00000000000000000000.")) repeats.push(forward);
+      return forward();
+    });
+  }
+  await publish(vault, "s", someRecords(5, 2000), producerOf(0));
+  await vault.use("s", (stream) => stream.ensureCheckpoint());
+  for (const call of ["createPages", "put"] as const) faulty.set(call, undefined);
+  for (let i = 1; i < 12; i++) await publish(vault, "s", someRecords(5, 2000, i * 5), producerOf(i));
+  await vault.trimStream("s", { offset: 60n });
+  t.is((await vault.getStream("s")).segmentCount, 1);
+  t.is(repeats.length, 2);
+  for (const repeat of repeats) await repeat();
+  const errors: string[] = [];
+  const again = open({ log: { ...silentLog, error: (event) => void errors.push(event) } });
+  t.like(await publish(again.vault, "s", ["x"], producerOf(12)), { firstOffset: 60n });
+  t.deepEqual(errors, []);
 });
 
 test("trim - a checkpoint while a commit is under way does not hold what may never be stored", async (t) => {
