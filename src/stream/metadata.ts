@@ -76,6 +76,7 @@ export async function createMetadata(
   settings: SettingsChange,
 ): Promise<VersionedMetadata> {
   const blob = metadataBlob(stream);
+  let incarnation = clock.id();
   const revision = clock.id();
   for (let attempt = 1; ; attempt++) {
     const stored = await store.get(blob);
@@ -85,14 +86,15 @@ export async function createMetadata(
     if (there !== undefined) {
       throw new VaultError("alreadyExists", `there is a stream ${stream} already`, { resource: stream });
     }
-    // Each attempt another incarnation: that of an earlier one may have been made, used and deleted by now.
-    const metadata = { incarnation: clock.id(), createdAt: clock.now(), startOffset: 0n, settings };
+    const metadata = { incarnation, createdAt: clock.now(), startOffset: 0n, settings };
     try {
       const reserved = stored?.etag ?? (await store.put(blob, reservation, { ifNoneMatch: "*" }));
       const etag = await store.put(blob, encode(metadata, revision), { ifMatch: reserved });
       return { metadata, etag };
     } catch (error) {
       if (!isKind(error, "alreadyExists", "conflict", "indeterminate") || attempt === attemptsMax) throw error;
+      // What was tried may have been made, used and deleted by now.
+      incarnation = clock.id();
     }
   }
 }

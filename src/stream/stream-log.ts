@@ -159,9 +159,11 @@ export class StreamLog implements ReadableLog {
     return commit.frames.at(-1)!;
   }
 
-  /** Forgets segments that were deleted: those before `firstOffset`. */
-  forgetBefore(firstOffset: bigint): void {
-    this.sealedSegments = this.sealedSegments.filter((segment) => segment.firstOffset >= firstOffset);
+  /** Forgets segments that were trimmed: those wholly before `offset`. They are gone, or will be soon. */
+  forgetBefore(offset: bigint): void {
+    const { sealedSegments } = this;
+    const next = (at: number) => sealedSegments[at + 1]?.firstOffset ?? this.segment.identity.firstOffset;
+    this.sealedSegments = sealedSegments.filter((_, at) => next(at) > offset);
   }
 
   /**

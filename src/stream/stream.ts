@@ -316,6 +316,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     });
     // What the cache holds must reach up to the end without a gap.
     if (before !== log.nextOffset) this.tail.clear();
+    log.forgetBefore(this.startOffset);
     this.view = log;
     this.writable = true;
     this.announce();

@@ -5,8 +5,8 @@
 import { VaultError } from "../errors.ts";
 import type { TrimPoint } from "./commands.ts";
 import type { Engine } from "./engine.ts";
-import type { StreamMetadata } from "./metadata.ts";
-import type { ListedSegment } from "./segment-list.ts";
+import { segmentPrefix, type StreamMetadata } from "./metadata.ts";
+import { type ListedSegment, listSegments } from "./segment-list.ts";
 import type { Stream } from "./stream.ts";
 
 /** The offset that a trim makes the first. Throws `outOfRange` for one beyond the tail. */
@@ -27,14 +27,16 @@ export function withStart(metadata: StreamMetadata, startOffset: bigint): Stream
 }
 
 /**
- * Deletes an open stream's segments that lie wholly before its start. What fails is left for the next sweep. Oldest
+ * Deletes an open stream's segments that lie wholly before its start, as storage lists them: a deletion whose answer was
+ * lost may have been carried out, or a late request have made a segment anew. What fails is left for the next sweep. Oldest
  * first, each when the one before it is gone: that a segment is there says that all behind it are, which is what the
  * check after a roll's create rests on.
  */
 export async function removeTrimmed(engine: Engine, stream: Stream): Promise<void> {
-  const { log, startOffset } = stream;
-  const segments = [...log.sealed, log.writer.identity];
+  const { startOffset } = stream;
+  stream.log.forgetBefore(startOffset);
   try {
+    const segments = await listSegments(engine.store, segmentPrefix(stream.name, stream.incarnation));
     for (const [at, segment] of segments.slice(0, -1).entries()) {
       const later = segments.slice(at + 1);
       if (later[0]!.firstOffset > startOffset) return;
@@ -45,7 +47,6 @@ export async function removeTrimmed(engine: Engine, stream: Stream): Promise<voi
       await engine.store.remove(segment.blob);
       engine.caches.blocks.forget(`${segment.blob}@`);
       engine.caches.indexes.forget(segment.blob);
-      stream.log.forgetBefore(later[0]!.firstOffset);
     }
   } catch (error) {
     engine.log.warn("trimmed segment not deleted yet", { stream: stream.name, error });
