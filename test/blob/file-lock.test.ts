@@ -68,7 +68,11 @@ test("file store - files of others in the directory are no blobs and stay", asyn
   const { store, directory } = await createFileStore(t);
   await store.put("streams/Orders/stream.json", Buffer.from("{}"), "always");
   await fs.writeFile(path.join(directory, "streams", "READ ME"), "hello");
-  t.deepEqual((await store.list("", 10)).items, [{ name: "streams/Orders/stream.json", sizeBytes: 2 }]);
+  const { items } = await store.list("", 10);
+  t.deepEqual(
+    items.map(({ name, sizeBytes }) => ({ name, sizeBytes })),
+    [{ name: "streams/Orders/stream.json", sizeBytes: 2 }],
+  );
   t.deepEqual((await fs.readdir(path.join(directory, "streams"))).toSorted(), ["READ ME", "orders~8"]);
   t.true(await store.remove("streams/Orders/stream.json"));
   t.deepEqual(await fs.readdir(path.join(directory, "streams")), ["READ ME"]);
