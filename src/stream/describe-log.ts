@@ -4,6 +4,7 @@ import type { SegmentInfo, StreamInfo } from "./commands.ts";
 import type { Engine } from "./engine.ts";
 import { type ReadableLog, sealedSegment } from "./log-reader.ts";
 import { effectiveSettings, type StreamMetadata } from "./metadata.ts";
+import type { ListedSegment } from "./segment-list.ts";
 import type { StreamView } from "./stream-view.ts";
 
 /** What GetStream tells of the stream that `view` shows. */
@@ -14,7 +15,7 @@ export async function describeLog(
   view: StreamView,
 ): Promise<StreamInfo> {
   const { name, incarnation, startOffset, nextOffset, lastTimestamp } = view;
-  const segments = await Promise.all(log.sealed.map((segment) => sealedSegment(engine, log, segment)));
+  const segments = await Promise.all(keptFrom(log, startOffset).map((segment) => sealedSegment(engine, log, segment)));
   const sealedBytes = segments.reduce((sum, segment) => sum + segment.endPosition, 0);
   const first = startOffset < nextOffset ? await view.framesFrom(startOffset, false).catch(ifDamaged) : undefined;
   first?.giveBack();
@@ -28,21 +29,22 @@ export async function describeLog(
     firstTimestamp: first?.value[0]?.timestamp,
     lastTimestamp,
     storedBytes: sealedBytes + log.openSegment.endPosition,
-    segmentCount: log.sealed.length + 1,
+    segmentCount: segments.length + 1,
   };
 }
 
-/** The segments that hold records from `from` to `to`; `to` of 0 means to the tail. */
+/** The segments that hold records from `from` to `to` of what is kept from `startOffset`; `to` of 0 means to the tail. */
 export async function describeSegments(
   engine: Engine,
   log: ReadableLog,
+  startOffset: bigint,
   from: bigint,
   to: bigint,
 ): Promise<SegmentInfo[]> {
   const { nextOffset, openSegment } = log;
   const end = to === 0n ? nextOffset : to;
   const sealed = await Promise.all(
-    log.sealed.map(async (segment) => {
+    keptFrom(log, from > startOffset ? from : startOffset).map(async (segment) => {
       const { blob, firstOffset, nextOffset: next, endPosition } = await sealedSegment(engine, log, segment);
       return { blob, firstOffset, nextOffset: next, endPosition, sealed: true };
     }),
@@ -50,6 +52,11 @@ export async function describeSegments(
   const { blob, firstOffset, endPosition } = openSegment;
   const segments = [...sealed, { blob, firstOffset, nextOffset, endPosition, sealed: false }];
   return segments.filter((segment) => segment.nextOffset > from && segment.firstOffset < end);
+}
+
+/** The sealed segments that hold something at or behind `offset`: those before it may be gone. */
+function keptFrom({ sealed, openSegment }: ReadableLog, offset: bigint): readonly ListedSegment[] {
+  return sealed.filter((_, at) => (sealed[at + 1] ?? openSegment).firstOffset > offset);
 }
 
 /** A stream whose first record is damaged can be described all the same. */

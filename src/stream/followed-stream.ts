@@ -145,7 +145,7 @@ export class FollowedStream implements StreamView {
 
   async readAccess(from: bigint, to: bigint) {
     await this.checkTail();
-    const segments = await describeSegments(this.engine, this.log, from, to);
+    const segments = await describeSegments(this.engine, this.log, this.startOffset, from, to);
     return { incarnation: this.incarnation, segments };
   }
 

@@ -220,7 +220,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
 
   async readAccess(from: bigint, to: bigint) {
     await this.checkTail();
-    const segments = await describeSegments(this.engine, this.log, from, to);
+    const segments = await describeSegments(this.engine, this.log, this.startOffset, from, to);
     return { incarnation: this.incarnation, segments };
   }
 

@@ -33,8 +33,8 @@ export function withStart(metadata: StreamMetadata, startOffset: bigint): Stream
  * check after a roll's create rests on.
  */
 export async function removeTrimmed(engine: Engine, stream: Stream): Promise<void> {
-  const { startOffset } = stream;
-  stream.log.forgetBefore(startOffset);
+  const { log, startOffset } = stream;
+  log.forgetBefore(startOffset);
   try {
     const segments = await listSegments(engine.store, segmentPrefix(stream.name, stream.incarnation));
     for (const [at, segment] of segments.slice(0, -1).entries()) {
@@ -50,6 +50,9 @@ export async function removeTrimmed(engine: Engine, stream: Stream): Promise<voi
     }
   } catch (error) {
     engine.log.warn("trimmed segment not deleted yet", { stream: stream.name, error });
+  } finally {
+    // The open segment may have become one of them meanwhile, by a roll.
+    log.forgetBefore(startOffset);
   }
 }
 
