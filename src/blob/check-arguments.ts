@@ -17,6 +17,7 @@ import {
 import type { Fence } from "./blob-store.ts";
 
 const namePattern = /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/;
+const dotAtEndPattern = /\.(\/|$)/;
 const prefixPattern = /^[A-Za-z0-9._/-]*$/;
 const metadataNamePattern = /^[a-z][a-z0-9]*$/;
 // No space at either end: HTTP strips it from header values.
@@ -28,11 +29,13 @@ export function checkName(name: string): void {
   if (!namePattern.test(name) || name.length > nameLengthMax) {
     throw invalidArgument(name, `a name is a path of letters, digits, ., _ and -, at most ${nameLengthMax} long`);
   }
-  for (const component of name.split("/")) {
-    if (component.endsWith(".") || component.length > nameComponentLengthMax) {
-      const reason = `a name's component does not end in a dot and is at most ${nameComponentLengthMax} long`;
-      throw invalidArgument(name, reason);
-    }
+  // Most names are shorter than a component may be.
+  const isTooLong =
+    name.length > nameComponentLengthMax &&
+    name.split("/").some((component) => component.length > nameComponentLengthMax);
+  if (isTooLong || dotAtEndPattern.test(name)) {
+    const reason = `a name's component does not end in a dot and is at most ${nameComponentLengthMax} long`;
+    throw invalidArgument(name, reason);
   }
 }
 

@@ -20,10 +20,12 @@ export function createSparseBytes(sizeBytes: number): SparseBytes {
   return {
     sizeBytes,
     read(position, lengthBytes) {
-      const bytes = Buffer.alloc(lengthBytes);
+      const bytes = Buffer.allocUnsafe(lengthBytes);
       let at = 0;
       for (const { index, from, to } of pieces(position, lengthBytes)) {
-        chunks.get(index)?.copy(bytes, at, from, to);
+        const chunk = chunks.get(index);
+        if (chunk === undefined) bytes.fill(0, at, at + to - from);
+        else chunk.copy(bytes, at, from, to);
         at += to - from;
       }
       return bytes;

@@ -262,7 +262,6 @@ function search(entries: readonly Entry[], initial: State): Verdict {
           stack.push({ event, before: state });
           state = after;
           lift(event);
-          if (stack.length > best.length) best = stack.map((taken) => taken.event);
           event = head.next;
           continue;
         }
@@ -272,6 +271,7 @@ function search(entries: readonly Entry[], initial: State): Verdict {
       }
       event = event.next;
     } else {
+      if (stack.length > best.length) best = stack.map((taken) => taken.event);
       const last = stack.pop();
       if (last === undefined) return violated(entries, best);
       state = last.before;

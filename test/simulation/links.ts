@@ -36,7 +36,8 @@ export interface Links {
 
 /** The machine that a process runs on: its name up to the dot. */
 export function machineOf(host: Host): string {
-  return host.name.replace(/\..*$/, "");
+  const end = host.name.indexOf(".");
+  return end < 0 ? host.name : host.name.slice(0, end);
 }
 
 /** Makes a network without cuts. */
@@ -49,7 +50,7 @@ export function createLinks(scheduler: Scheduler, random: () => number, trace: T
   const links: Links = {
     slowness: 1,
     latencyMs: () => (0.2 + random() + 20 * random() ** 16) * links.slowness,
-    isCut: (from, to) => cuts.has(key(from, to)),
+    isCut: (from, to) => cuts.size > 0 && cuts.has(key(from, to)),
     set(from, to, cut) {
       trace.note("network", `${cut ? "cut" : "mended"} ${from} > ${to}`);
       if (cut) cuts.add(key(from, to));
@@ -88,13 +89,14 @@ function createConnection(
   onEnd: () => void,
 ): LinkedConnection {
   const hosts = { caller, server };
+  const machines = { caller: machineOf(caller), server: machineOf(server) };
   const arrivals = { caller: 0, server: 0 };
   const waiting: Record<Side, (() => void)[]> = { caller: [], server: [] };
   const listeners = { caller: new Set<() => void>(), server: new Set<() => void>() };
   let broken = false;
 
   const other = (side: Side): Side => (side === "caller" ? "server" : "caller");
-  const isCutFrom = (from: Side) => links.isCut(machineOf(hosts[from]), machineOf(hosts[other(from)]));
+  const isCutFrom = (from: Side) => links.isCut(machines[from], machines[other(from)]);
   const isSilent = () =>
     isCutFrom("caller") || isCutFrom("server") || [caller, server].some((host) => host.frozen || !host.alive);
 
@@ -150,7 +152,7 @@ function createConnection(
     },
     break: breakNow,
     joins: (from, to) => {
-      const [a, b] = [machineOf(caller), machineOf(server)];
+      const { caller: a, server: b } = machines;
       return (a === from && b === to) || (a === to && b === from);
     },
     has: (host) => host === caller || host === server,

@@ -88,7 +88,7 @@ export function createRpcServer(
             ? handler.handle(requests, context)
             : handler.handle(await firstOf(requests), context);
         for await (const response of responses) {
-          const bytes = Buffer.alloc(response.byteLength);
+          const bytes = Buffer.allocUnsafe(response.byteLength);
           response.copy(bytes, 0);
           replies.message(bytes);
           if (--state.room <= 0 && !state.gone.signal.aborted) await state.waitForRoom();

@@ -1,6 +1,6 @@
 /** A worker's process: runs the seeds that it is sent, one at a time, and answers each with how it went. */
 import { describeResult, simulate } from "./simulate.ts";
-import type { RunStats } from "./simulate.ts";
+import type { RunResult, RunStats } from "./simulate.ts";
 import { shrinkFaults } from "./shrink.ts";
 import { loadSource } from "./source.ts";
 
@@ -33,8 +33,18 @@ process.on("message", ({ seed, explain }: SeedRequest) => {
 process.on("disconnect", () => process.exit());
 process.send!("ready");
 
-async function answer(seed: number, explain: boolean): Promise<SeedAnswer> {
+// Errors are made all the time, and their stacks are looked at only where a seed fails: it is run again for them.
+const stackTraceLimit = Error.stackTraceLimit;
+
+async function run(seed: number): Promise<RunResult> {
+  Error.stackTraceLimit = 0;
   const result = await simulate(source, seed);
+  Error.stackTraceLimit = stackTraceLimit;
+  return result.violations.length === 0 ? result : simulate(source, seed);
+}
+
+async function answer(seed: number, explain: boolean): Promise<SeedAnswer> {
+  const result = await run(seed);
   const { violations, digest, stats } = result;
   const first = violations[0];
   const explanation = explain && first !== undefined ? describeResult(await shrinkFaults(source, result)) : undefined;

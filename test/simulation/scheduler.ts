@@ -34,6 +34,16 @@ export function createScheduler(): Scheduler {
   let count = 0;
   let fired = 0;
 
+  /** The next alarm up to then; what was cancelled is dropped. */
+  const take = (until: number): Entry | undefined => {
+    for (;;) {
+      const next = heap[0];
+      if (next === undefined || next.at > until) return undefined;
+      pop(heap);
+      if (next.run !== undefined) return next;
+    }
+  };
+
   return {
     get now() {
       return now;
@@ -50,29 +60,55 @@ export function createScheduler(): Scheduler {
         },
       };
     },
-    async run(until, done = () => false) {
-      await settle();
-      while (!done()) {
-        const next = heap[0];
-        if (next === undefined || next.at > until) {
+    run(until, done = () => false) {
+      /** One alarm. Returns undefined where there is more to come, else whether `done` holds. */
+      const turn = (): boolean | undefined => {
+        if (done()) return true;
+        const next = take(until);
+        if (next === undefined) {
           now = Math.max(now, Math.min(until, Number.MAX_SAFE_INTEGER));
-          return done();
+          return false;
         }
-        pop(heap);
-        if (next.run === undefined) continue;
         now = next.at;
         fired++;
-        next.run();
-        await settle();
-      }
-      return true;
+        next.run!();
+        return undefined;
+      };
+      return takeTurns(turn);
     },
   };
 }
 
-// Promises that are due settle before the event loop goes on; nothing in a simulation waits for anything else.
-function settle(): Promise<void> {
-  return new Promise((resolve) => void setImmediate(resolve));
+// So many turns are asked for at a time: a turn of the whole event loop for each alarm asks the kernel each time.
+const turnsAtOnce = 64;
+
+/**
+ * Calls `turn` until it returns something. Node lets all promises that are due settle between two immediates, and ends
+ * the process for a rejection that nobody handles; nothing in a simulation waits for anything else.
+ */
+function takeTurns<T>(turn: () => T | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let left = 0;
+    let isOver = false;
+    const ask = () => {
+      left = turnsAtOnce;
+      for (let i = 0; i < turnsAtOnce; i++) setImmediate(take);
+    };
+    const take = () => {
+      if (isOver) return;
+      try {
+        const result = turn();
+        if (result !== undefined) {
+          isOver = true;
+          resolve(result);
+        } else if (--left === 0) ask();
+      } catch (error) {
+        isOver = true;
+        reject(error);
+      }
+    };
+    ask();
+  });
 }
 
 function isBefore(a: Entry, b: Entry): boolean {

@@ -81,6 +81,7 @@ interface Request<T> {
 }
 
 const sectorBytes = 512;
+const zeroSector = Buffer.alloc(sectorBytes);
 
 // A segment has room for a largest commit behind its last one, here of a size that nobody writes: 4 MiB of zeros that
 // every opening would read. So what is kept is smaller; a read ends sooner, as at the end of a blob.
@@ -252,6 +253,11 @@ export function createStorageLink(options: StorageLinkOptions): StorageLink {
   async function writtenEndOf(name: string, position: number, lengthBytes: number): Promise<number> {
     const { bytes } = await memory.read(name, position, lengthBytes);
     let last = bytes.length;
+    while (last > 0) {
+      const from = Math.max(0, last - sectorBytes);
+      if (bytes.compare(zeroSector, 0, last - from, from, last) !== 0) break;
+      last = from;
+    }
     while (last > 0 && bytes[last - 1] === 0) last--;
     if (last === 0) return position;
     return Math.min(position + lengthBytes, Math.ceil((position + last) / sectorBytes) * sectorBytes);
