@@ -18,9 +18,8 @@ export interface PoolOptions {
   onAnswer?(answer: SeedAnswer): boolean;
 }
 
-// What a process that crashes leaves behind is never ended, and some of it is kept by Node itself.
-// A process is quick only once its code is compiled, so it does not end before that: some 3 MB of it a seed are little.
-const seedsPerWorkerMax = 150;
+// A process becomes quick only by and by, as its code is compiled; so it lives long, but not for ever.
+const seedsPerWorkerMax = 500;
 
 /** Runs seeds and resolves to the answers, in the order of the seeds. Rejects where a worker breaks down. */
 export async function runSeeds(options: PoolOptions): Promise<SeedAnswer[]> {

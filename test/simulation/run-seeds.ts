@@ -1,4 +1,5 @@
 /** A worker's process: runs the seeds that it is sent, one at a time, and answers each with how it went. */
+import { watchCompositeSignals } from "./composite-signals.ts";
 import { describeResult, simulate } from "./simulate.ts";
 import type { RunResult, RunStats } from "./simulate.ts";
 import { shrinkFaults } from "./shrink.ts";
@@ -25,10 +26,14 @@ export interface SeedAnswer {
 }
 
 const root = process.argv[2]!;
+const signals = watchCompositeSignals();
 const source = await loadSource(root);
 
 process.on("message", ({ seed, explain }: SeedRequest) => {
-  void answer(seed, explain).then((message) => process.send!(message));
+  void answer(seed, explain).then((message) => {
+    signals.forget();
+    process.send!(message);
+  });
 });
 process.on("disconnect", () => process.exit());
 process.send!("ready");
