@@ -108,6 +108,9 @@ export class TailCache {
   framesFrom(offset: bigint): Loan<readonly Frame[]> | undefined {
     const first = this.commits[this.head];
     if (first === undefined || offset < first.frames[0]!.firstOffset) return undefined;
+    // Who follows the tail wants the newest, nearly always.
+    const newest = this.commits.at(-1)!;
+    if (offset >= newest.frames[0]!.firstOffset) return borrow(newest, offset);
     let low = this.head;
     let high = this.commits.length;
     while (low < high) {
@@ -115,8 +118,7 @@ export class TailCache {
       if (this.commits[middle]!.frames.at(-1)!.nextOffset <= offset) low = middle + 1;
       else high = middle;
     }
-    const commit = this.commits[low];
-    return commit && borrow(commit, offset);
+    return borrow(this.commits[low]!, offset);
   }
 
   /** Gives up the oldest commit, if there is one. */
