@@ -1,21 +1,21 @@
-import type { Meter, Tracer } from "@opentelemetry/api";
+import type { Tracer } from "@opentelemetry/api";
 import { noTelemetry, type Telemetry } from "../telemetry.ts";
 import type { EarlySampling } from "./early-sampling.ts";
-import { createOtelMetrics } from "./otel-metrics.ts";
+import { createOtelMetrics, type MetricSinks } from "./otel-metrics.ts";
 import { createOtelTraces } from "./otel-traces.ts";
 
-/** What telemetry is made of: where there is no meter there are no metrics, without a tracer no traces. */
+/** What telemetry is made of: without sinks there are no metrics, without a tracer no traces. */
 export interface TelemetryParts {
-  readonly meter?: Meter | undefined;
+  readonly metrics?: MetricSinks | undefined;
   readonly traces?: { readonly tracer: Tracer; readonly sampling: EarlySampling } | undefined;
   /** How many streams are told of by name. */
   readonly streamsMax: number;
 }
 
 /** Makes telemetry of OpenTelemetry's parts. Whoever made those ends them. */
-export function createTelemetry({ meter, traces: parts, streamsMax }: TelemetryParts): Telemetry {
+export function createTelemetry({ metrics, traces: parts, streamsMax }: TelemetryParts): Telemetry {
   const traces = parts === undefined ? noTelemetry : createOtelTraces(parts.tracer, parts.sampling);
-  const meters = meter === undefined ? noTelemetry : createOtelMetrics(meter, streamsMax);
+  const meters = metrics === undefined ? noTelemetry : createOtelMetrics(metrics, streamsMax);
   return {
     metering: meters.metering,
     counter: meters.counter,

@@ -14,6 +14,7 @@ import { readAskedSignals } from "./asked-signals.ts";
 import { createResource } from "./create-resource.ts";
 import { createTelemetry } from "./create-telemetry.ts";
 import { createEarlySampling } from "./early-sampling.ts";
+import { createHistograms } from "./histograms.ts";
 import { createMetricReaders } from "./metric-readers.ts";
 import { createPrometheusExporter } from "./prometheus-exporter.ts";
 import { observeRuntime } from "./runtime-metrics.ts";
@@ -51,15 +52,17 @@ const scopeName = "message-vault";
 export async function loadTelemetry(options: LoadOptions): Promise<LoadedTelemetry> {
   const { environment, clock, log, scraped, version, streamsMax } = options;
   const asked = readAskedSignals(environment);
-  const scraper = scraped ? createPrometheusExporter() : undefined;
-  const readers: IMetricReader[] = asked.metrics ? await createMetricReaders(environment) : [];
+  const scope = { name: scopeName, version };
+  const histograms = createHistograms(scope, clock);
+  const scraper = scraped ? createPrometheusExporter(histograms) : undefined;
+  const readers: IMetricReader[] = asked.metrics ? await createMetricReaders(environment, histograms) : [];
   if (scraper !== undefined) readers.push(scraper);
   listenToSdk(log, environment);
   const resource = createResource(environment, scopeName, version);
   const meters = readers.length === 0 ? undefined : new MeterProvider({ resource, readers });
   const traces = asked.traces ? await createTraces(environment, resource) : undefined;
   const telemetry = createTelemetry({
-    meter: meters?.getMeter(scopeName, version),
+    metrics: meters && { meter: meters.getMeter(scopeName, version), histograms },
     traces: traces && { tracer: traces.provider.getTracer(scopeName, version), sampling: traces.sampling },
     streamsMax,
   });

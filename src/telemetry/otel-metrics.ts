@@ -1,14 +1,16 @@
 /**
  * Metrics by OpenTelemetry.
  *
- * Counters are plain numbers that are read when metrics are collected, so that counting costs an addition; only
- * histograms go to the SDK value by value.
+ * Counters are plain numbers that are read when metrics are collected, so that counting costs an addition; so are
+ * histograms (histograms.ts).
  *
  * Invariants: each counter's cell is made once for each set of attributes; at most `namedMax` streams have a name.
  */
 import type { Meter, Observable, ObservableResult } from "@opentelemetry/api";
-import { type Attributes, type Counter, type Histogram, metrics, type Metric, type MetricName } from "../telemetry.ts";
-import type { CounterName, HistogramName, ObservedName, Report, Telemetry } from "../telemetry.ts";
+import { type Attributes, type Counter, metrics, type Metric, type MetricName } from "../telemetry.ts";
+import type { CounterName, ObservedName, Report, Telemetry } from "../telemetry.ts";
+import { keyOf } from "./attributes-key.ts";
+import type { Histograms } from "./histograms.ts";
 
 /** What stands for all streams beyond the limit of those that are named. */
 export const otherStreams = "(other)";
@@ -18,20 +20,20 @@ interface Cell extends Counter {
   readonly values: Attributes;
 }
 
-/** Makes the metrics of the list, on a meter. `namedMax`: how many streams are told of by name. */
-export function createOtelMetrics(meter: Meter, namedMax: number): Pick<Telemetry, MeteringKey> {
+/** What the metrics are told to. */
+export interface MetricSinks {
+  readonly meter: Meter;
+  readonly histograms: Histograms;
+}
+
+/** Makes the metrics of the list. `namedMax`: how many streams are told of by name. */
+export function createOtelMetrics({ meter, histograms }: MetricSinks, namedMax: number): Pick<Telemetry, MeteringKey> {
   const counters = new Map<MetricName, Map<string, Cell>>();
-  const histograms = new Map<MetricName, ReturnType<Meter["createHistogram"]>>();
   const readers = new Map<MetricName, Set<(report: Report) => void>>();
   const named = new Set<string>();
   const entries = Object.entries(metrics) as [MetricName, Metric][];
   for (const [name, metric] of entries) {
-    const { unit, description } = metric;
-    if (metric.kind === "histogram") {
-      const advice = { explicitBucketBoundaries: [...(metric.bounds ?? [])] };
-      histograms.set(name, meter.createHistogram(name, { unit, description, advice }));
-      continue;
-    }
+    if (metric.kind === "histogram") continue;
     const instrument = createObservable(meter, name, metric);
     if (metric.kind === "counter") {
       const cells = new Map<string, Cell>();
@@ -48,10 +50,7 @@ export function createOtelMetrics(meter: Meter, namedMax: number): Pick<Telemetr
   return {
     metering: true,
     counter: (name: CounterName, values: Attributes = {}) => cellOf(counters.get(name)!, values),
-    histogram(name: HistogramName, values: Attributes = {}): Histogram {
-      const histogram = histograms.get(name)!;
-      return { record: (value) => histogram.record(value, values) };
-    },
+    histogram: (name, values = {}) => histograms.histogram(name, values),
     observe(name: ObservedName, read) {
       const reads = readers.get(name)!;
       reads.add(read);
@@ -79,7 +78,7 @@ function readAll(reads: ReadonlySet<(report: Report) => void>, result: Observabl
 }
 
 function cellOf(cells: Map<string, Cell>, values: Attributes): Counter {
-  const key = JSON.stringify(Object.entries(values).toSorted(([one], [other]) => (one < other ? -1 : 1)));
+  const key = keyOf(values);
   const known = cells.get(key);
   if (known !== undefined) return known;
   const cell: Cell = {

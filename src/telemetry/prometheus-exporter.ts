@@ -4,9 +4,10 @@
  * [opentelemetry.io: Prometheus and OpenMetrics Compatibility, OTLP metric points to Prometheus]
  */
 import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
-import type { ResourceMetrics } from "@opentelemetry/sdk-metrics";
+import { AggregationTemporality, type ResourceMetrics } from "@opentelemetry/sdk-metrics";
 import { type Metric, metrics } from "../telemetry.ts";
 import { forgetGauges } from "./forget-gauges.ts";
+import type { Histograms } from "./histograms.ts";
 
 const unitNames: Readonly<Record<string, string>> = { s: "seconds", By: "bytes" };
 
@@ -29,9 +30,11 @@ export interface ExporterPlace {
   readonly port?: number;
 }
 
-/** Makes an exporter, not started, whose metrics have Prometheus' names. */
-export function createPrometheusExporter(place: ExporterPlace = {}): PrometheusExporter {
-  const exporter = forgetGauges(new PrometheusExporter({ ...place, withoutScopeInfo: true, preventServerStart: true }));
+/** Makes an exporter, not started, whose metrics have Prometheus' names, and which tells of `histograms` too. */
+export function createPrometheusExporter(histograms: Histograms, place: ExporterPlace = {}): PrometheusExporter {
+  const metricProducers = [histograms.producer(AggregationTemporality.CUMULATIVE)];
+  const options = { ...place, metricProducers, withoutScopeInfo: true, preventServerStart: true };
+  const exporter = forgetGauges(new PrometheusExporter(options));
   const collect = exporter.collect.bind(exporter);
   // Its own server collects by this method too.
   exporter.collect = async (options) => {

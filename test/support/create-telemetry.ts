@@ -1,4 +1,4 @@
-import { MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
+import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
 import {
   AlwaysOnSampler,
   InMemorySpanExporter,
@@ -7,10 +7,12 @@ import {
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
 import type { ReadableSpan, Sampler } from "@opentelemetry/sdk-trace";
+import { systemClock } from "../../src/clock.ts";
 import type { Attributes, MetricName, Telemetry } from "../../src/telemetry.ts";
 import { createTelemetry } from "../../src/telemetry/create-telemetry.ts";
 import { createEarlySampling } from "../../src/telemetry/early-sampling.ts";
 import { forgetGauges } from "../../src/telemetry/forget-gauges.ts";
+import { createHistograms } from "../../src/telemetry/histograms.ts";
 
 /** One series of a metric. A histogram's value is how many values it took. */
 export interface Series {
@@ -50,10 +52,12 @@ export function createTestTelemetry({ sampler, streamsMax = 100 }: TelemetryOpti
     idGenerator: sampling.ids,
     spanProcessors: [new SimpleSpanProcessor({ exporter })],
   });
-  const reader = forgetGauges(new TestReader());
+  const histograms = createHistograms({ name: "test" }, systemClock);
+  const metricProducers = [histograms.producer(AggregationTemporality.CUMULATIVE)];
+  const reader = forgetGauges(new TestReader({ metricProducers }));
   const meters = new MeterProvider({ readers: [reader] });
   const traces = { tracer: tracers.getTracer("test"), sampling };
-  const telemetry = createTelemetry({ meter: meters.getMeter("test"), traces, streamsMax });
+  const telemetry = createTelemetry({ metrics: { meter: meters.getMeter("test"), histograms }, traces, streamsMax });
   return {
     telemetry,
     get spans() {

@@ -1,13 +1,16 @@
 import { MeterProvider } from "@opentelemetry/sdk-metrics";
 import { PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import test from "ava";
+import { systemClock } from "../../src/clock.ts";
+import { createHistograms } from "../../src/telemetry/histograms.ts";
 import { createOtelMetrics } from "../../src/telemetry/otel-metrics.ts";
 import { createPrometheusExporter } from "../../src/telemetry/prometheus-exporter.ts";
 
 test("gauges - what is not told any more - is not scraped any more, and counters stay", async (t) => {
-  const exporter = createPrometheusExporter();
+  const histograms = createHistograms({ name: "test" }, systemClock);
+  const exporter = createPrometheusExporter(histograms);
   const meters = new MeterProvider({ readers: [exporter] });
-  const metrics = createOtelMetrics(meters.getMeter("test"), 10);
+  const metrics = createOtelMetrics({ meter: meters.getMeter("test"), histograms }, 10);
   metrics.counter("messagevault.fences.lost").add(3);
   const end = metrics.observe("messagevault.lease.renewal.age", (report) => report(12));
   const scrape = async () => {

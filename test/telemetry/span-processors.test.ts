@@ -7,9 +7,11 @@ import {
   TracerProvider,
 } from "@opentelemetry/sdk-trace";
 import test from "ava";
+import { systemClock } from "../../src/clock.ts";
 import { isKind } from "../../src/errors.ts";
 import { createResource } from "../../src/telemetry/create-resource.ts";
 import { createEarlySampling } from "../../src/telemetry/early-sampling.ts";
+import { createHistograms } from "../../src/telemetry/histograms.ts";
 import { createMetricReaders } from "../../src/telemetry/metric-readers.ts";
 import { createOtelTraces } from "../../src/telemetry/otel-traces.ts";
 import { createSampler, createSpanProcessors, readSpanLimits } from "../../src/telemetry/span-processors.ts";
@@ -103,7 +105,8 @@ for (const [environment, name] of refused) {
   test(`telemetry variables - ${JSON.stringify(environment)} - is refused by name`, async (t) => {
     const error = await t.throwsAsync(async () => {
       createSampler(environment);
-      await createMetricReaders({ OTEL_METRICS_EXPORTER: "console", ...environment });
+      const histograms = createHistograms({ name: "test" }, systemClock);
+      await createMetricReaders({ OTEL_METRICS_EXPORTER: "console", ...environment }, histograms);
       await createSpanProcessors(environment);
     });
     t.true(isKind(error, "invalid"));
