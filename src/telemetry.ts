@@ -29,7 +29,8 @@ export const attributes = {
   "messagevault.storage.attempt": "Which attempt of the operation this is, from 1.",
   "messagevault.blob.name": "The blob that a request to storage is about.",
   "messagevault.cache.result": "`hit` or `miss`.",
-  "messagevault.subscription.id": "The subscription's number on this node, from 1.",
+  "messagevault.subscription.id":
+    "The number that a subscription goes by on this node, from 1. Another gets it when it has ended.",
   "messagevault.failover.cause": "Why the leader before was replaced: first, resigned, expired, gone, silent, unknown.",
   "messagevault.epoch": "The leader's number.",
   "messagevault.offset.first": "The first offset of the batch.",

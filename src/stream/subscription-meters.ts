@@ -1,7 +1,9 @@
 /**
  * The subscriptions of a node, and what is told of them: asked for when metrics are collected, from where each stands.
  *
- * Invariants: `standings` are in the order in which subscriptions began; the first of them are told of one by one.
+ * Invariants: `standings` are in the order in which subscriptions began; the first `telemetryStreamsMax` of them are told
+ * of one by one, each by a number of its own from 1 to that, which another gets when it has ended: so there are never
+ * more series than that of a stream.
  */
 import type { Counter, Report } from "../telemetry.ts";
 import type { Engine } from "./engine.ts";
@@ -10,8 +12,8 @@ import type { StreamView } from "./stream-view.ts";
 /** Where a subscription stands, as it was last seen to. */
 export interface Standing {
   readonly stream: string;
-  /** Its number on this node. */
-  readonly id: number;
+  /** By what number it is told of; undefined while it is not. */
+  number: number | undefined;
   /** What it reads. */
   view: StreamView | undefined;
   /** How far it has come; undefined before it has begun. */
@@ -40,16 +42,24 @@ interface Lag {
 /** Makes a node's subscriptions. */
 export function createSubscriptionMeters({ telemetry, settings }: Engine): SubscriptionMeters {
   const standings = new Set<Standing>();
-  let begun = 0;
+  const numbers = new Set<number>();
+
+  function takeNumber(): number {
+    let number = 1;
+    while (numbers.has(number)) number++;
+    numbers.add(number);
+    return number;
+  }
 
   function reportEach(report: Report, read: (lag: Lag) => number | undefined): void {
     let told = 0;
     for (const standing of standings) {
       if (told++ >= settings.telemetryStreamsMax) return;
+      standing.number ??= takeNumber();
       const lag = lagOf(standing);
       const value = lag === undefined ? undefined : read(lag);
       const stream = telemetry.streamName(standing.stream);
-      const values = { "messaging.destination.name": stream, "messagevault.subscription.id": standing.id };
+      const values = { "messaging.destination.name": stream, "messagevault.subscription.id": standing.number };
       if (value !== undefined) report(value, values);
     }
   }
@@ -88,11 +98,14 @@ export function createSubscriptionMeters({ telemetry, settings }: Engine): Subsc
         bytes: telemetry.counter("messagevault.delivery.bytes", named),
       };
       const send = telemetry.metering ? sender(counters) : () => undefined;
-      const standing: Standing = { stream, id: ++begun, view: undefined, progress: undefined, send };
+      const standing: Standing = { stream, number: undefined, view: undefined, progress: undefined, send };
       standings.add(standing);
       return standing;
     },
-    end: (standing) => void standings.delete(standing),
+    end(standing) {
+      standings.delete(standing);
+      if (standing.number !== undefined) numbers.delete(standing.number);
+    },
     close() {
       for (const end of ends) end();
     },

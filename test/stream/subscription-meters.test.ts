@@ -65,6 +65,33 @@ test("subscription meters - what has not begun, was sent nothing yet, or has end
   t.deepEqual(await values("messagevault.subscriptions.open"), [2]);
 });
 
+test("subscription meters - a subscription that ends - leaves its number to the next, so that there are never more series", async (t) => {
+  const { meters, begin, named } = createMeters(2);
+  const told = async () =>
+    (await named("messagevault.subscription.lag.records")).map(([, number, lag]) => [number, lag]);
+  const first = begin("orders", 10);
+  begin("orders", 20);
+  begin("orders", 30);
+  t.deepEqual(await told(), [
+    [1, 90],
+    [2, 80],
+  ]);
+  meters.end(first);
+  t.deepEqual(await told(), [
+    [2, 80],
+    [1, 70],
+  ]);
+  for (let i = 0; i < 100; i++) {
+    const short = begin("orders", 40);
+    await told();
+    meters.end(short);
+  }
+  t.deepEqual(await told(), [
+    [2, 80],
+    [1, 70],
+  ]);
+});
+
 test("subscription meters - what is sent - is counted by stream", async (t) => {
   const { begin, named } = createMeters(1);
   begin("orders", 0).send([Buffer.alloc(10), Buffer.alloc(5)], 3);
