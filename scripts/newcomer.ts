@@ -17,6 +17,13 @@ import type { Language } from "./examples.ts";
 const wanted = process.argv.slice(2);
 const recordCount = 3;
 
+const names = languages.map(({ name }) => name);
+const unknown = wanted.filter((name) => !names.includes(name));
+if (unknown.length > 0) {
+  console.error(`there is no example called ${unknown.join(", ")}: npm run newcomer [-- ${names.join(" ")}]`);
+  process.exit(2);
+}
+
 async function followReadme(scope: Scope, language: Language, address: string): Promise<string> {
   const home = await mkdtemp(join(tmpdir(), `message-vault-${language.name}-`));
   // Go makes what it caches read-only.

@@ -17,6 +17,7 @@ import { Metadata, status as statusCode } from "@grpc/grpc-js";
 import { VaultService } from "../../gen/messagevault/v1/vault_pb.ts";
 import type { Timer } from "../clock.ts";
 import { VaultError } from "../errors.ts";
+import { freeMemory } from "../free-memory.ts";
 import { methodPath } from "../rpc/handlers.ts";
 import { leaderKey } from "../rpc/leader-route.ts";
 import { pause, retryDelayMs } from "./backoff.ts";
@@ -71,6 +72,10 @@ export interface AcknowledgedRange {
 const inFlightRequestsLimit = 64;
 const streamsMax = 10_000;
 
+// So much may be ready before it can be sent, in as many requests as may be under way: what one commit of the vault
+// answers can be replaced at once then.
+const aheadBytesMax = 4 * 1024 * 1024;
+
 const path = methodPath(VaultService.method.publishStream);
 
 interface Request {
@@ -82,6 +87,8 @@ interface Request {
   readonly reject: (error: VaultError) => void;
   /** An attempt ended without saying whether this was stored. */
   maybeStored: boolean;
+  /** It was on a call that broke. */
+  sentAgain: boolean;
 }
 
 interface OpenCall {
@@ -164,7 +171,16 @@ export class Pipeline {
     const bytes = encodePublishRequest(stream, batch, { ...conditions, producer: { id: this.producerId, sequence } });
     const { promise, resolve, reject } = Promise.withResolvers<PublishReceipt>();
     const deadline = this.context.clock.monotonic() + this.deadlineMs;
-    this.queued.push({ stream, bytes, recordCount: batch.recordCount, deadline, resolve, reject, maybeStored: false });
+    this.queued.push({
+      stream,
+      bytes,
+      recordCount: batch.recordCount,
+      deadline,
+      resolve,
+      reject,
+      maybeStored: false,
+      sentAgain: false,
+    });
     this.queuedBytes += bytes.length;
     this.pump();
     return promise;
@@ -177,10 +193,21 @@ export class Pipeline {
     return new VaultError("overloaded", "too many batches wait to be published: wait for earlier ones first");
   }
 
-  /** Resolves when a batch would be sent at once, or the pipeline has ended; undefined if that is so now. */
+  /**
+   * Resolves when there is room for a batch: it would be sent at once, or be ready for when the next answers come. Also
+   * when the pipeline has ended; undefined if that is so now.
+   */
   room(): Promise<void> | undefined {
-    if (this.failure !== undefined || (this.queued.length === 0 && this.hasWindow())) return undefined;
-    return this.waitFor(() => this.failure !== undefined || (this.queued.length === 0 && this.hasWindow()));
+    const aheadMax = Math.min(this.inFlightRequestsMax, this.queuedRequestsMax);
+    const hasRoom = () =>
+      this.failure !== undefined || (this.queued.length < aheadMax && this.queuedBytes < aheadBytesMax);
+    return hasRoom() ? undefined : this.waitFor(hasRoom);
+  }
+
+  /** Resolves when a batch would be sent at once, or the pipeline has ended; undefined if that is so now. */
+  idle(): Promise<void> | undefined {
+    const isIdle = () => this.failure !== undefined || (this.queued.length === 0 && this.hasWindow());
+    return isIdle() ? undefined : this.waitFor(isIdle);
   }
 
   /** Waits until everything given is answered, then ends the call. Never rejects: each publish has its own outcome. */
@@ -275,6 +302,8 @@ export class Pipeline {
     this.attempt = 0;
     this.progressAt = this.context.clock.monotonic();
     this.count(request, receipt);
+    // grpc-js has copied it before it could be answered; a call that broke may still hold on to what it was given.
+    if (!request.sentAgain) freeMemory(request.bytes);
     request.resolve(receipt);
     this.pump();
     this.notify();
@@ -300,7 +329,10 @@ export class Pipeline {
     if (first === undefined) return;
     const finished = status === undefined || status.code === statusCode.OK;
     const error = toVaultError(finished ? null : status, call.endpoint.address);
-    if (error.kind === "indeterminate") for (const request of sent) request.maybeStored = true;
+    for (const request of sent) {
+      request.sentAgain = true;
+      if (error.kind === "indeterminate") request.maybeStored = true;
+    }
     this.context.endpoints.moveOn(call.endpoint, error.detail.leader);
     this.attempt++;
     const { clock, endpoints, log } = this.context;

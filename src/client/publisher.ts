@@ -108,9 +108,9 @@ export function createPublisher(
   // A batch that nobody can send yet may as well go on collecting.
   function sendWhenIdle(): void {
     linger = undefined;
-    const room = pipeline.room();
-    if (room === undefined) sendCollected();
-    else void room.then(() => (linger === undefined ? sendCollected() : undefined));
+    const idle = pipeline.idle();
+    if (idle === undefined) sendCollected();
+    else void idle.then(() => (linger === undefined ? sendCollected() : undefined));
   }
 
   function collect(addRecord: () => void): void {

@@ -176,15 +176,21 @@ test("pipeline - no more is under way than was said, and room tells when more ca
   });
   const pipeline = createClient(t, vault).pipeline({ inFlightRequestsMax: 2 });
   t.is(pipeline.room(), undefined);
-  const first: Promise<PublishReceipt>[] = [pipeline.publish("s", batch), pipeline.publish("s", batch)];
+  t.is(pipeline.idle(), undefined);
+  const publish = () => pipeline.publish("s", batch);
+  const sent: Promise<PublishReceipt>[] = [publish(), publish()];
+  const idle = pipeline.idle();
+  t.not(idle, undefined);
+  t.is(pipeline.room(), undefined, "as many may be ready as may be under way");
+  sent.push(publish(), publish());
   const room = pipeline.room();
   t.not(room, undefined);
-  const third = pipeline.publish("s", batch);
   await waitUntil(() => received.length > 0, "a request arrives");
   t.true(received.length <= 2);
   gate.resolve();
-  await Promise.all([...first, third, room]);
+  await Promise.all([...sent, room, idle]);
   t.is(pipeline.room(), undefined);
+  t.is(pipeline.idle(), undefined);
 });
 
 test("pipeline - sequences are counted for each stream, and expected offsets are passed on", async (t) => {
