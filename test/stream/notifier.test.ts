@@ -3,7 +3,7 @@ import type { Clock } from "../../src/clock.ts";
 import { systemClock } from "../../src/clock.ts";
 import { Notifier } from "../../src/stream/notifier.ts";
 
-const settle = () => new Promise((resolve) => void queueMicrotask(() => resolve(undefined)));
+const settle = () => Promise.resolve();
 
 /** A clock whose turns end when they are told to. */
 function createSteppedClock(): { clock: Clock; next(): Promise<void>; readonly waiting: number } {
