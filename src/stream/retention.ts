@@ -3,6 +3,7 @@
  * asked. The leader looks at one page of the listing at a time and opens a stream only where there is something to do.
  * It also removes what a deletion or a creation that was cut short has left behind.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { BlobEntry } from "../blob/blob-store.ts";
 import { sleep } from "../clock.ts";
 import { incarnationSeed, readHeader, headerBytes } from "../segment/format.ts";
@@ -92,6 +93,9 @@ async function sweepStream(engine: Engine, vault: Vault, listed: ListedStream, d
     await sweepOrphan(engine, listed);
     return;
   }
+  // A leader that was deposed and did not know it may have changed it since it was read here.
+  const open = await vault.opened(listed.name);
+  if (open !== undefined && !isDeepStrictEqual(open.metadata, known.metadata)) await open.refresh();
   const settings = effectiveSettings(known.metadata.settings, engine.settings.streamDefaults);
   await rollIfAged(engine, vault, listed, settings, date);
   const start = await retainedStart(engine, listed, known.metadata, settings, date);

@@ -144,17 +144,21 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     try {
       return await readFrames(this.engine, this.log, this.tail, offset, readAhead);
     } catch (error) {
+      if (!isKind(error, "notFound")) throw error;
       // The segment went while it was read: the stream was deleted, or trimmed.
-      if (isKind(error, "notFound") && this.ending !== undefined) throw this.ending;
-      if (isKind(error, "notFound") && offset < this.startOffset) throw outOfRange(this, offset);
+      if (this.ending !== undefined) throw this.ending;
+      if (offset >= this.startOffset) await this.refresh();
+      if (offset < this.startOffset) throw outOfRange(this, offset);
       throw error;
     }
   }
 
   /** The first offset at or after `timestamp`, in milliseconds since 1970, of what is kept. */
-  async offsetAt(timestamp: number): Promise<bigint> {
-    const offset = await findTimestamp(this.engine, this.log, this.tail, timestamp);
-    return offset < this.startOffset ? this.startOffset : offset;
+  offsetAt(timestamp: number): Promise<bigint> {
+    return this.againIfTrimmed(async () => {
+      const offset = await findTimestamp(this.engine, this.log, this.tail, timestamp);
+      return offset < this.startOffset ? this.startOffset : offset;
+    });
   }
 
   /** Resolves when there is something new, after `delayMs`, or when `signal` is aborted. */
@@ -207,21 +211,30 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
         return change(current);
       });
       this.current = metadata;
+      this.view?.forgetBefore(metadata.startOffset);
       this.announce();
     });
     this.changing = changed.catch(() => undefined);
     return changed;
   }
 
+  /**
+   * Reads the metadata again: a leader that was deposed and did not know it may have changed it since it was read here, as
+   * metadata has no fence. Throws as `changeMetadata`.
+   */
+  refresh(): Promise<void> {
+    return this.changeMetadata((metadata) => metadata);
+  }
+
   async describe() {
     await this.checkTail();
-    return describeLog(this.engine, this.log, this.current, this);
+    return this.againIfTrimmed(() => describeLog(this.engine, this.log, this.current, this));
   }
 
   async readAccess(from: bigint, to: bigint) {
     await this.checkTail();
-    const segments = await describeSegments(this.engine, this.log, this.startOffset, from, to);
-    return { incarnation: this.incarnation, segments };
+    const read = () => describeSegments(this.engine, this.log, this.startOffset, from, to);
+    return { incarnation: this.incarnation, segments: await this.againIfTrimmed(read) };
   }
 
   /** Where the stream ends, for nodes that follow it. */
@@ -321,6 +334,19 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     this.writable = true;
     this.announce();
     return log;
+  }
+
+  /** Runs `read`, and once more where it met a segment that is gone because the start has moved without our knowing. */
+  private async againIfTrimmed<T>(read: () => Promise<T>): Promise<T> {
+    const { startOffset } = this;
+    try {
+      return await read();
+    } catch (error) {
+      if (!isKind(error, "notFound") || this.ending !== undefined) throw error;
+      await this.refresh();
+      if (this.startOffset === startOffset) throw error;
+      return read();
+    }
   }
 
   private announce(): void {

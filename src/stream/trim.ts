@@ -34,7 +34,6 @@ export function withStart(metadata: StreamMetadata, startOffset: bigint): Stream
  */
 export async function removeTrimmed(engine: Engine, stream: Stream): Promise<void> {
   const { log, startOffset } = stream;
-  log.forgetBefore(startOffset);
   try {
     const segments = await listSegments(engine.store, segmentPrefix(stream.name, stream.incarnation));
     for (const [at, segment] of segments.slice(0, -1).entries()) {

@@ -131,3 +131,20 @@ test("retention - segments whose stream.json was lost are kept", async (t) => {
     before.filter((name) => !name.endsWith("stream.json")),
   );
 });
+
+test("retention - what a leader that was deposed has changed without knowing it - holds after the next sweep", async (t) => {
+  const engine = createEngine(t, { defaults: { segmentBytes: 64 * 1024 } });
+  const deposed = engine.open().vault;
+  await publish(deposed, "s", ["a"]);
+  const leader = engine.open();
+  await publish(leader.vault, "s", ["b"]);
+  const abort = new AbortController();
+  const sweeping = runRetention(leader.engine, leader.vault, abort.signal);
+  // It learns of it when the change is stored already.
+  await t.throwsAsync(deposed.updateStream("s", { segmentBytes: 128 * 1024 }));
+  t.is((await leader.vault.getStream("s")).settings.segmentBytes, 64 * 1024);
+  await engine.clock.advance(20_000);
+  t.is((await leader.vault.getStream("s")).settings.segmentBytes, 128 * 1024);
+  abort.abort();
+  await sweeping;
+});

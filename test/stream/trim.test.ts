@@ -159,6 +159,31 @@ test("trim - a reader that is overtaken is told so", async (t) => {
   t.like(await drive(clock, overtaken), { kind: "outOfRange" });
 });
 
+test("trim - by a leader that was deposed and does not know it - is seen by the next one when it meets what is gone", async (t) => {
+  const { open } = createEngine(t, { ...small, tailBytes: 1, readCacheBytes: 1 });
+  const deposed = open().vault;
+  await fill(deposed);
+  const asked = {
+    describe: async (vault: Vault) => (await vault.getStream("s")).firstOffset,
+    access: async (vault: Vault) => (await vault.readAccess("s", 0n, 0n)).segments[0]!.firstOffset,
+    trimToTime: (vault: Vault) => vault.trimStream("s", { timestamp: 0 }),
+  };
+  const leaders = Object.keys(asked).map(() => open().vault);
+  for (const [i, ask] of Object.values(asked).entries()) {
+    const leader = leaders[i]!;
+    await publish(leader, "s", ["opened"]);
+    const offset = BigInt(50 + 20 * i);
+    t.is(await deposed.trimStream("s", { offset }), offset);
+    const told = await ask(leader);
+    t.true(told <= offset && told > offset - 30n, `${told}`);
+    t.is((await leader.getStream("s")).firstOffset, offset);
+    t.is((await readRecords(leader, "s"))[0]!.offset, offset);
+  }
+  await deposed.trimStream("s", { offset: 120n });
+  const early = readRecords(leaders.at(-1)!, "s", { start: { at: "offset", offset: 95n } });
+  t.like(await t.throwsAsync(early), { kind: "outOfRange", detail: { found: { first_offset: "120" } } });
+});
+
 test("trim - where storage fails it is carried out all the same, or asked for again", async (t) => {
   for (const call of ["put", "remove", "properties", "get"] as const) {
     for (const fault of [loseAnswer, loseRequest, throttle, refuse]) {
