@@ -210,6 +210,12 @@ export const settings = {
   openStreamsMax: count(1000, 1, 1_000_000, "How many streams are kept open; those not used for longest are closed."),
   openFilesMax: count(256, 8, 100_000, "How many files the file storage keeps open."),
   subscriptionsMax: count(20_000, 1, 1_000_000, "How many subscriptions a node serves."),
+  wokenAtOnce: count(
+    128,
+    1,
+    1_000_000,
+    "How many subscriptions that wait for the same stream are woken before other work has its turn.",
+  ),
   callsMax: count(25_000, 1, 2_000_000, "How many calls of all kinds a node serves at a time."),
   unsentBytesMax: bytes(
     64 * MiB,

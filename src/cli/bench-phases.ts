@@ -59,7 +59,7 @@ export async function measurePublish(
       () => samples.push(clock.monotonic() - sentAt),
       (error: unknown) => failures.push(error),
     );
-    await pipeline.room();
+    await pipeline.turn();
   }
   await pipeline.close();
   if (failures.length > 0) throw failures[0];

@@ -21,6 +21,7 @@ import { freeMemory } from "../free-memory.ts";
 import { methodPath } from "../rpc/handlers.ts";
 import { leaderKey } from "../rpc/leader-route.ts";
 import { pause, retryDelayMs } from "./backoff.ts";
+import { type Acknowledged, AcknowledgedCounts } from "./acknowledged.ts";
 import type { EncodedBatch } from "./batch-builder.ts";
 import { mayRetry, passBytes } from "./call.ts";
 import type { CallContext } from "./call.ts";
@@ -49,25 +50,6 @@ export interface PipelineOptions {
   readonly answerTimeoutMs?: number;
 }
 
-/** What was acknowledged so far. */
-export interface Acknowledged {
-  readonly requestCount: number;
-  readonly recordCount: number;
-  /** Bytes of requests. */
-  readonly sizeBytes: number;
-  /** Requests whose answer said that they had been stored before. */
-  readonly duplicateCount: number;
-  /** By stream. */
-  readonly streams: ReadonlyMap<string, AcknowledgedRange>;
-}
-
-/** What was acknowledged in one stream. Where others publish too, not all of the range is this publisher's. */
-export interface AcknowledgedRange {
-  readonly recordCount: number;
-  readonly firstOffset: bigint;
-  readonly nextOffset: bigint;
-}
-
 // What the vault remembers of a producer.
 const inFlightRequestsLimit = 64;
 const streamsMax = 10_000;
@@ -87,8 +69,8 @@ interface Request {
   readonly reject: (error: VaultError) => void;
   /** An attempt ended without saying whether this was stored. */
   maybeStored: boolean;
-  /** It was on a call that broke. */
-  sentAgain: boolean;
+  /** It was sent on a call that broke, which may still hold on to its bytes. */
+  wasOnBrokenCall: boolean;
 }
 
 interface OpenCall {
@@ -115,6 +97,8 @@ export class Pipeline {
   private queuedBytes = 0;
   private inFlightBytes = 0;
   private sentCount = 0;
+  /** How many requests have ever left `queued`. */
+  private takenCount = 0;
   private call: OpenCall | undefined;
   private attempt = 0;
   private waiting = false;
@@ -122,8 +106,7 @@ export class Pipeline {
   private watch: Timer | undefined;
   private failure: VaultError | undefined;
   private changed: PromiseWithResolvers<void> | undefined;
-  private readonly ranges = new Map<string, AcknowledgedRange>();
-  private readonly counts = { requestCount: 0, recordCount: 0, sizeBytes: 0, duplicateCount: 0, streams: this.ranges };
+  private readonly counts = new AcknowledgedCounts();
 
   constructor(context: CallContext, options: PipelineOptions = {}) {
     this.context = context;
@@ -131,8 +114,8 @@ export class Pipeline {
     this.firstSequence = options.firstSequence ?? 0n;
     this.inFlightRequestsMax = Math.max(1, Math.min(inFlightRequestsLimit, options.inFlightRequestsMax ?? 32));
     this.inFlightBytesMax = options.inFlightBytesMax ?? 16 * 1024 * 1024;
-    this.queuedRequestsMax = options.queuedRequestsMax ?? 1024;
-    this.queuedBytesMax = options.queuedBytesMax ?? 64 * 1024 * 1024;
+    this.queuedRequestsMax = Math.max(1, options.queuedRequestsMax ?? 1024);
+    this.queuedBytesMax = Math.max(1, options.queuedBytesMax ?? 64 * 1024 * 1024);
     this.deadlineMs = options.deadlineMs ?? 60_000;
     this.answerTimeoutMs = options.answerTimeoutMs ?? 15_000;
   }
@@ -179,7 +162,7 @@ export class Pipeline {
       resolve,
       reject,
       maybeStored: false,
-      sentAgain: false,
+      wasOnBrokenCall: false,
     });
     this.queuedBytes += bytes.length;
     this.pump();
@@ -198,16 +181,22 @@ export class Pipeline {
    * when the pipeline has ended; undefined if that is so now.
    */
   room(): Promise<void> | undefined {
-    const aheadMax = Math.min(this.inFlightRequestsMax, this.queuedRequestsMax);
+    const requestsMax = Math.min(this.inFlightRequestsMax, this.queuedRequestsMax);
+    const bytesMax = Math.min(aheadBytesMax, this.queuedBytesMax);
     const hasRoom = () =>
-      this.failure !== undefined || (this.queued.length < aheadMax && this.queuedBytes < aheadBytesMax);
+      this.failure !== undefined || (this.queued.length < requestsMax && this.queuedBytes < bytesMax);
     return hasRoom() ? undefined : this.waitFor(hasRoom);
   }
 
-  /** Resolves when a batch would be sent at once, or the pipeline has ended; undefined if that is so now. */
-  idle(): Promise<void> | undefined {
-    const isIdle = () => this.failure !== undefined || (this.queued.length === 0 && this.hasWindow());
-    return isIdle() ? undefined : this.waitFor(isIdle);
+  /**
+   * Resolves when what waits now has been sent and a batch more could be, or the pipeline has ended; undefined if that is
+   * so now. What others give meanwhile does not count.
+   */
+  turn(): Promise<void> | undefined {
+    const due = this.takenCount + this.queued.length;
+    const isTurn = () =>
+      this.failure !== undefined || this.takenCount > due || (this.takenCount === due && this.hasWindow());
+    return isTurn() ? undefined : this.waitFor(isTurn);
   }
 
   /** Waits until everything given is answered, then ends the call. Never rejects: each publish has its own outcome. */
@@ -247,6 +236,7 @@ export class Pipeline {
   private pump(): void {
     while (this.queued.length > 0 && this.hasWindow()) {
       const request = this.queued.shift()!;
+      this.takenCount++;
       this.queuedBytes -= request.bytes.length;
       this.inFlight.push(request);
       this.inFlightBytes += request.bytes.length;
@@ -301,22 +291,12 @@ export class Pipeline {
     this.inFlightBytes -= request.bytes.length;
     this.attempt = 0;
     this.progressAt = this.context.clock.monotonic();
-    this.count(request, receipt);
-    // grpc-js has copied it before it could be answered; a call that broke may still hold on to what it was given.
-    if (!request.sentAgain) freeMemory(request.bytes);
+    this.counts.add(request.recordCount, request.bytes.length, receipt);
+    // grpc-js has copied it before it could be answered.
+    if (!request.wasOnBrokenCall) freeMemory(request.bytes);
     request.resolve(receipt);
     this.pump();
     this.notify();
-  }
-
-  private count(request: Request, receipt: PublishReceipt): void {
-    this.counts.requestCount++;
-    this.counts.recordCount += request.recordCount;
-    this.counts.sizeBytes += request.bytes.length;
-    if (receipt.duplicate) this.counts.duplicateCount++;
-    const { recordCount = 0, firstOffset = receipt.firstOffset } = this.ranges.get(request.stream) ?? {};
-    const { nextOffset } = receipt;
-    this.ranges.set(request.stream, { recordCount: recordCount + request.recordCount, firstOffset, nextOffset });
   }
 
   private ended(call: OpenCall, status: StatusObject | undefined): void {
@@ -330,7 +310,7 @@ export class Pipeline {
     const finished = status === undefined || status.code === statusCode.OK;
     const error = toVaultError(finished ? null : status, call.endpoint.address);
     for (const request of sent) {
-      request.sentAgain = true;
+      request.wasOnBrokenCall = true;
       if (error.kind === "indeterminate") request.maybeStored = true;
     }
     this.context.endpoints.moveOn(call.endpoint, error.detail.leader);

@@ -8,7 +8,8 @@ import type { Clock, Timer } from "../clock.ts";
 import { VaultError } from "../errors.ts";
 import { BatchBuilder, batchStoredBytesMax, encodeBatch } from "./batch-builder.ts";
 import type { EncodedBatch, RecordInput } from "./batch-builder.ts";
-import type { Acknowledged, Pipeline } from "./pipeline.ts";
+import type { Acknowledged } from "./acknowledged.ts";
+import type { Pipeline } from "./pipeline.ts";
 import type { PublishReceipt } from "./publish-request.ts";
 
 /** How a publisher collects batches. */
@@ -108,9 +109,9 @@ export function createPublisher(
   // A batch that nobody can send yet may as well go on collecting.
   function sendWhenIdle(): void {
     linger = undefined;
-    const idle = pipeline.idle();
-    if (idle === undefined) sendCollected();
-    else void idle.then(() => (linger === undefined ? sendCollected() : undefined));
+    const turn = pipeline.turn();
+    if (turn === undefined) sendCollected();
+    else void turn.then(() => (linger === undefined ? sendCollected() : undefined));
   }
 
   function collect(addRecord: () => void): void {

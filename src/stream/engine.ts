@@ -21,6 +21,7 @@ export interface EngineSettings {
   readonly producerRequestsMax: number;
   readonly settleMs: number;
   readonly followPollMs: number;
+  readonly wokenAtOnce: number;
   readonly retentionSweepMs: number;
   readonly telemetryStreamsMax: number;
   /** The settings of a stream that does not set its own. */

@@ -60,7 +60,7 @@ export class FollowedStream implements StreamView {
     this.log = log;
     this.gate = gate;
     this.tail = new TailCache(engine.tailBudget);
-    this.changed = new Notifier(engine.clock);
+    this.changed = new Notifier(engine.clock, engine.settings.wokenAtOnce);
     this.reads = new SharedRun(() => this.read());
   }
 

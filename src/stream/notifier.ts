@@ -1,28 +1,28 @@
 import type { Clock } from "../clock.ts";
 
-/**
- * So many are woken at a time, before other work has its turn. What ten thousand have to do when they are woken is in
- * memory all at once otherwise, and the first of their responses goes out when the last is made.
- */
-const wokenAtOnce = 128;
-
 /** Lets many wait for one thing to happen. Nothing is kept of who does not wait any more. */
 export class Notifier {
   private readonly clock: Clock;
-  private waiting = new Set<() => void>();
+  private readonly wokenAtOnce: number;
+  private readonly waiting = new Set<() => void>();
   /** Who waited at a `notify` and has not been woken yet. */
-  private due = new Set<() => void>();
+  private readonly due = new Set<() => void>();
+  private waking = false;
 
-  constructor(clock: Clock) {
+  /**
+   * `wokenAtOnce`: so many are woken before other work has its turn. What ten thousand have to do when they are woken is in
+   * memory all at once otherwise, and the first of their responses goes out when the last is made.
+   */
+  constructor(clock: Clock, wokenAtOnce = Infinity) {
     this.clock = clock;
+    this.wokenAtOnce = wokenAtOnce;
   }
 
   /** Wakes all who wait, in the order in which they came. */
   notify(): void {
-    const isWaking = this.due.size > 0;
     for (const wake of this.waiting) this.due.add(wake);
     this.waiting.clear();
-    if (!isWaking) this.wakeSome();
+    if (!this.waking) this.wakeSome();
   }
 
   /** Resolves after the next `notify`, after `delayMs` (undefined: never), or when `signal` is aborted. */
@@ -46,11 +46,12 @@ export class Notifier {
   }
 
   private wakeSome(): void {
-    let left = wokenAtOnce;
+    let left = this.wokenAtOnce;
     for (const wake of this.due) {
       if (left-- === 0) break;
       wake();
     }
-    if (this.due.size > 0) void this.clock.turn().then(() => this.wakeSome());
+    this.waking = this.due.size > 0;
+    if (this.waking) void this.clock.turn().then(() => this.wakeSome());
   }
 }

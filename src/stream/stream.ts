@@ -59,7 +59,7 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     this.current = metadata;
     this.pending = new PendingBudget(engine.settings.streamPendingBytesMax, pending);
     this.tail = new TailCache(engine.tailBudget);
-    this.changed = new Notifier(engine.clock);
+    this.changed = new Notifier(engine.clock, engine.settings.wokenAtOnce);
     this.tailReads = countCacheReads(engine.telemetry);
     this.committer = new GroupCommit(engine, this);
     this.tailChecks = new SharedRun(() => this.askTail());

@@ -2,8 +2,8 @@
  * The subscriptions of a node, and what is told of them: asked for when metrics are collected, from where each stands.
  *
  * Invariants: `standings` are in the order in which subscriptions began; the first `telemetryStreamsMax` of them are told
- * of one by one, each by a number of its own from 1 to that, which another gets when it has ended: so there are never
- * more series than that of a stream.
+ * of one by one. Numbers run from 1 to that, and one is used again when its subscription ends, so that a stream never has
+ * more series than that.
  */
 import type { Counter, Report } from "../telemetry.ts";
 import type { Engine } from "./engine.ts";

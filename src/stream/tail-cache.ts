@@ -110,6 +110,8 @@ export class TailCache {
     if (first === undefined || offset < first.frames[0]!.firstOffset) return undefined;
     // Who follows the tail wants the newest, nearly always.
     const newest = this.commits.at(-1)!;
+    // A log ends behind a commit a little before the cache has it.
+    if (offset >= newest.frames.at(-1)!.nextOffset) return undefined;
     if (offset >= newest.frames[0]!.firstOffset) return borrow(newest, offset);
     let low = this.head;
     let high = this.commits.length;

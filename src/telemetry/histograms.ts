@@ -37,7 +37,7 @@ export interface Histograms {
   producer(temporality: AggregationTemporality): MetricProducer;
 }
 
-/** As many sets of attributes a histogram may have, and what stands for all others: the SDK's limit and name. */
+/** As many sets of attributes a histogram may have, with the one that stands for all others: the SDK's limit and name. */
 const seriesMax = 2000;
 const overflow: Attributes = { "otel.metric.overflow": true };
 
@@ -56,7 +56,7 @@ export function createHistograms(
     const key = keyOf(values);
     const known = ofName.get(key);
     if (known !== undefined) return known;
-    if (ofName.size >= seriesMax && values !== overflow) return cellOf(name, overflow);
+    if (ofName.size >= seriesMax - 1 && values !== overflow) return cellOf(name, overflow);
     const cell = createCell(boundsOf(name), values);
     ofName.set(key, cell);
     return cell;
@@ -65,20 +65,21 @@ export function createHistograms(
   return {
     histogram: cellOf,
     producer(aggregationTemporality) {
-      const told = aggregationTemporality === AggregationTemporality.DELTA ? new Map<Cell, Told>() : undefined;
+      const before = aggregationTemporality === AggregationTemporality.DELTA ? new Map<Cell, Told>() : undefined;
       let since = startTime;
       return {
         collect() {
           const endTime = now();
           const collected = [...cells].map(([name, ofName]): MetricData => {
             const { unit, description } = metrics[name];
-            const points = [...ofName.values()].map((cell) => pointOf(name, cell, told, since, endTime));
+            const points = [...ofName.values()].map((cell) => pointOf(name, cell, before, since, endTime));
             const dataPoints = points.filter((point) => point.value.count > 0);
             const descriptor = { name, unit, description, valueType: ValueType.DOUBLE };
             return { descriptor, aggregationTemporality, dataPointType: DataPointType.HISTOGRAM, dataPoints };
           });
-          if (told !== undefined) since = endTime;
-          const scopeMetrics = [{ scope, metrics: collected.filter(({ dataPoints }) => dataPoints.length > 0) }];
+          if (before !== undefined) since = endTime;
+          const told = collected.filter(({ dataPoints }) => dataPoints.length > 0);
+          const scopeMetrics = told.length > 0 ? [{ scope, metrics: told }] : [];
           return Promise.resolve({ resourceMetrics: { resource: emptyResource(), scopeMetrics }, errors: [] });
         },
       };
@@ -95,6 +96,7 @@ function createCell(bounds: readonly number[], values: Attributes): Cell {
     min: Infinity,
     max: -Infinity,
     record(value) {
+      if (Number.isNaN(value)) return;
       let bucket = 0;
       while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
       counts[bucket]!++;
@@ -106,7 +108,7 @@ function createCell(bounds: readonly number[], values: Attributes): Cell {
   return cell;
 }
 
-/** The least and the most are known of all that was recorded only. */
+/** The least and the most are told of all that was recorded only: of what came since they are not kept. */
 function pointOf(
   name: HistogramName,
   cell: Cell,

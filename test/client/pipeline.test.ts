@@ -176,11 +176,11 @@ test("pipeline - no more is under way than was said, and room tells when more ca
   });
   const pipeline = createClient(t, vault).pipeline({ inFlightRequestsMax: 2 });
   t.is(pipeline.room(), undefined);
-  t.is(pipeline.idle(), undefined);
+  t.is(pipeline.turn(), undefined);
   const publish = () => pipeline.publish("s", batch);
   const sent: Promise<PublishReceipt>[] = [publish(), publish()];
-  const idle = pipeline.idle();
-  t.not(idle, undefined);
+  const turn = pipeline.turn();
+  t.not(turn, undefined);
   t.is(pipeline.room(), undefined, "as many may be ready as may be under way");
   sent.push(publish(), publish());
   const room = pipeline.room();
@@ -188,9 +188,9 @@ test("pipeline - no more is under way than was said, and room tells when more ca
   await waitUntil(() => received.length > 0, "a request arrives");
   t.true(received.length <= 2);
   gate.resolve();
-  await Promise.all([...sent, room, idle]);
+  await Promise.all([...sent, room, turn]);
   t.is(pipeline.room(), undefined);
-  t.is(pipeline.idle(), undefined);
+  t.is(pipeline.turn(), undefined);
 });
 
 test("pipeline - sequences are counted for each stream, and expected offsets are passed on", async (t) => {

@@ -185,3 +185,32 @@ test("publisher - where too much waits a record is refused and not taken, and wh
   await publisher.close();
   t.deepEqual(stored, [...taken, "later"]);
 });
+
+test("publisher - a record that lingers gets its turn, however busy another publisher of the same pipeline is", async (t) => {
+  const { client } = await createCollector(t);
+  const pipeline = client.pipeline({ inFlightRequestsMax: 2 });
+  const busy = client.publisherOn(pipeline, "s", { batchRecords: 1 });
+  const quiet = client.publisherOn(pipeline, "s", { lingerMs: 1 });
+  const state = { published: 0, stored: false };
+  const keepBusy = async () => {
+    for (; !state.stored && state.published < 20_000; state.published++)
+      await busy.add({ value: `${state.published}` });
+  };
+  const working = keepBusy();
+  await waitUntil(() => state.published > 100, "the other one is busy");
+  await quiet.send({ value: "quiet" });
+  state.stored = true;
+  await working;
+  t.true(state.published < 20_000, `${state.published} went before it`);
+  await pipeline.close();
+});
+
+test("publisher - who waits for what add returns is never refused, however small the buffer is", async (t) => {
+  const { client, seen } = await createCollector(t);
+  for (const limits of [{ queuedBytesMax: 100 }, { queuedRequestsMax: 1 }, { queuedRequestsMax: 0 }]) {
+    const publisher = client.publisher("s", { batchRecords: 1, inFlightRequestsMax: 1, ...limits });
+    for (let i = 0; i < 20; i++) await publisher.add({ value: Buffer.alloc(60, 97) });
+    await publisher.close();
+  }
+  t.is(seen.length, 60);
+});

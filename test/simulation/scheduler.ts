@@ -67,7 +67,7 @@ export function createScheduler(): Scheduler {
         const next = take(until);
         if (next === undefined) {
           now = Math.max(now, Math.min(until, Number.MAX_SAFE_INTEGER));
-          return false;
+          return done();
         }
         now = next.at;
         fired++;

@@ -170,6 +170,7 @@ function simulatedConfig(source: VaultSource, seed: number): Config {
     indexCacheBytes: 2 * KiB,
     openStreamsMax: 2,
     subscriptionsMax: 100,
+    wokenAtOnce: 1,
     producersMax: 100,
     producerRequestsMax: 8,
     segmentBytes: 64 * KiB,

@@ -27,7 +27,7 @@ function waitTimes(notifier: Notifier, count: number, woken: number[], signal?: 
 
 test("notifier - all who wait are woken, in their order, some at a time with turns for others between", async (t) => {
   const stepped = createSteppedClock();
-  const notifier = new Notifier(stepped.clock);
+  const notifier = new Notifier(stepped.clock, 128);
   const woken: number[] = [];
   waitTimes(notifier, 300, woken);
   notifier.notify();
@@ -45,7 +45,7 @@ test("notifier - all who wait are woken, in their order, some at a time with tur
 
 test("notifier - what happens again while some are still to be woken wakes who waits by then, once", async (t) => {
   const stepped = createSteppedClock();
-  const notifier = new Notifier(stepped.clock);
+  const notifier = new Notifier(stepped.clock, 128);
   const woken: number[] = [];
   const later: number[] = [];
   waitTimes(notifier, 200, woken);
@@ -65,7 +65,7 @@ test("notifier - what happens again while some are still to be woken wakes who w
 
 test("notifier - who is still to be woken can be aborted, and is forgotten then", async (t) => {
   const stepped = createSteppedClock();
-  const notifier = new Notifier(stepped.clock);
+  const notifier = new Notifier(stepped.clock, 128);
   const [woken, aborted]: [number[], number[]] = [[], []];
   waitTimes(notifier, 128, woken);
   const controller = new AbortController();
@@ -74,7 +74,14 @@ test("notifier - who is still to be woken can be aborted, and is forgotten then"
   controller.abort();
   await settle();
   t.is(aborted.length, 5);
+  const later: number[] = [];
+  waitTimes(notifier, 200, later);
+  notifier.notify();
+  t.is(stepped.waiting, 1, "the turn that was asked for wakes them");
   await stepped.next();
   t.is(woken.length + aborted.length, 133);
+  t.is(later.length, 128);
+  await stepped.next();
+  t.is(later.length, 200);
   t.is(stepped.waiting, 0);
 });

@@ -68,3 +68,15 @@ test("tail memory - what others may look at is left alone, as is what is small",
     t.true(commit.bytes.length > 0);
   }
 });
+
+test("tail memory - what lies behind the newest frame, or before the oldest, is not there", (t) => {
+  const { cache, append } = createCache({ valueBytes: 10 });
+  t.is(cache.framesFrom(0n), undefined);
+  for (let i = 0; i < 5; i++) append();
+  for (let offset = 0n; offset < 5n; offset++) t.is(cache.framesFrom(offset)!.value[0]!.firstOffset, offset);
+  t.is(cache.framesFrom(5n), undefined);
+  t.is(cache.framesFrom(9n), undefined);
+  cache.dropOldest();
+  t.is(cache.framesFrom(0n), undefined);
+  t.is(cache.framesFrom(1n)!.value[0]!.firstOffset, 1n);
+});

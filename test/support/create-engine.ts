@@ -73,6 +73,7 @@ const defaultSettings: Omit<EngineSettings, "streamDefaults"> = {
   producerRequestsMax: 64,
   settleMs: 30_000,
   followPollMs: 1000,
+  wokenAtOnce: 128,
   retentionSweepMs: 5000,
   telemetryStreamsMax: 100,
 };
