@@ -71,7 +71,7 @@ test.serial("failover - all nodes are restarted one by one: no publish fails", a
 });
 
 test.serial("failover - the leader of 200 streams is killed: every stream goes on", async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   const run = await startFailoverRun(t, { seed: 6, moreStreams: 200 });
   await run.waitForAcknowledgements(200);
   const disturbance = await killLeader(run);
