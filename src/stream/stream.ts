@@ -342,8 +342,8 @@ export class Stream implements CommitTarget, StreamView, EndingStream {
     try {
       return await read();
     } catch (error) {
-      if (!isKind(error, "notFound") || this.ending !== undefined) throw error;
-      await this.refresh();
+      if (!isKind(error, "notFound", "outOfRange") || this.ending !== undefined) throw error;
+      if (this.startOffset === startOffset) await this.refresh();
       if (this.startOffset === startOffset) throw error;
       return read();
     }

@@ -184,6 +184,19 @@ test("trim - by a leader that was deposed and does not know it - is seen by the 
   t.like(await t.throwsAsync(early), { kind: "outOfRange", detail: { found: { first_offset: "120" } } });
 });
 
+test("trim - by a leader that was deposed - is seen by the next one, also where it knows the segments that are gone", async (t) => {
+  const { open } = createEngine(t, { ...small, tailBytes: 1, readCacheBytes: 1 });
+  const deposed = open().vault;
+  await fill(deposed);
+  const leader = open().vault;
+  await publish(leader, "s", ["opened"]);
+  t.is((await leader.getStream("s")).firstOffset, 0n);
+  // What it has in memory is another block than the first by then.
+  await readRecords(leader, "s", { start: { at: "offset", offset: 100n } });
+  await deposed.trimStream("s", { offset: 77n });
+  t.is((await leader.getStream("s")).firstOffset, 77n);
+});
+
 test("trim - where storage fails it is carried out all the same, or asked for again", async (t) => {
   for (const call of ["put", "remove", "properties", "get"] as const) {
     for (const fault of [loseAnswer, loseRequest, throttle, refuse]) {
