@@ -47,7 +47,7 @@ export const telemetryGroup: Group = {
 };
 
 async function prepareVault(
-  { stack, settings, directory, profile }: BenchContext,
+  { stack, settings, directory, profile, wanted }: BenchContext,
   name: string,
   environment: Readonly<Record<string, string>>,
 ): Promise<Measurement[]> {
@@ -59,7 +59,8 @@ async function prepareVault(
   const consumer = stack.use(startWorker("consumer"));
   const { pid, endpoint } = vault;
   const traced = { ...batchLoad, traced: true };
-  await publish(producer, pid, endpoint, "single", warmUpSeconds, singleLoad);
+  if (wanted.has(`telemetry_${name}_single`))
+    await publish(producer, pid, endpoint, "single", warmUpSeconds, singleLoad);
   const requests = Math.ceil(tailBytes / (batchLoad.batch * (batchLoad.recordBytes + 80)));
   let round = 0;
   return [

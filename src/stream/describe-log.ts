@@ -4,7 +4,7 @@ import type { SegmentInfo, StreamInfo } from "./commands.ts";
 import type { Engine } from "./engine.ts";
 import { type ReadableLog, sealedSegment } from "./log-reader.ts";
 import { effectiveSettings, type StreamMetadata } from "./metadata.ts";
-import type { ListedSegment } from "./segment-list.ts";
+import { keptFrom } from "./segment-list.ts";
 import type { StreamView } from "./stream-view.ts";
 
 /** What GetStream tells of the stream that `view` shows. */
@@ -15,7 +15,8 @@ export async function describeLog(
   view: StreamView,
 ): Promise<StreamInfo> {
   const { name, incarnation, startOffset, nextOffset, lastTimestamp } = view;
-  const segments = await Promise.all(keptFrom(log, startOffset).map((segment) => sealedSegment(engine, log, segment)));
+  const kept = keptFrom(log.sealed, log.openSegment, startOffset);
+  const segments = await Promise.all(kept.map((segment) => sealedSegment(engine, log, segment)));
   const sealedBytes = segments.reduce((sum, segment) => sum + segment.endPosition, 0);
   const first = startOffset < nextOffset ? await view.framesFrom(startOffset, false).catch(ifDamaged) : undefined;
   first?.giveBack();
@@ -43,8 +44,9 @@ export async function describeSegments(
 ): Promise<SegmentInfo[]> {
   const { nextOffset, openSegment } = log;
   const end = to === 0n ? nextOffset : to;
+  const kept = keptFrom(log.sealed, openSegment, from > startOffset ? from : startOffset);
   const sealed = await Promise.all(
-    keptFrom(log, from > startOffset ? from : startOffset).map(async (segment) => {
+    kept.map(async (segment) => {
       const { blob, firstOffset, nextOffset: next, endPosition } = await sealedSegment(engine, log, segment);
       return { blob, firstOffset, nextOffset: next, endPosition, sealed: true };
     }),
@@ -52,11 +54,6 @@ export async function describeSegments(
   const { blob, firstOffset, endPosition } = openSegment;
   const segments = [...sealed, { blob, firstOffset, nextOffset, endPosition, sealed: false }];
   return segments.filter((segment) => segment.nextOffset > from && segment.firstOffset < end);
-}
-
-/** The sealed segments that hold something at or behind `offset`: those before it may be gone. */
-function keptFrom({ sealed, openSegment }: ReadableLog, offset: bigint): readonly ListedSegment[] {
-  return sealed.filter((_, at) => (sealed[at + 1] ?? openSegment).firstOffset > offset);
 }
 
 /** A stream whose first record is damaged can be described all the same. */

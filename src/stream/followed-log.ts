@@ -17,7 +17,7 @@ import { advance, follows, mayContinue, type ScanState, scanStart, type SegmentS
 import type { Engine } from "./engine.ts";
 import { type ReadableLog, sealedSegment } from "./log-reader.ts";
 import { segmentPrefix, type StreamMetadata } from "./metadata.ts";
-import { listedSegment, type ListedSegment, listSegments } from "./segment-list.ts";
+import { keptFrom, listedSegment, type ListedSegment, listSegments } from "./segment-list.ts";
 import { SegmentTimes } from "./segment-times.ts";
 import type { StreamEnd } from "./stream-end.ts";
 import type { FrameRun } from "./tail-cache.ts";
@@ -103,9 +103,7 @@ export class FollowedLog implements ReadableLog {
 
   /** Forgets segments that were deleted: those wholly before `offset`. */
   forgetBefore(offset: bigint): void {
-    const { sealedSegments } = this;
-    const keep = sealedSegments.filter((_, at) => (sealedSegments[at + 1] ?? this.segment).firstOffset > offset);
-    if (keep.length < sealedSegments.length) this.sealedSegments = keep;
+    this.sealedSegments = keptFrom(this.sealedSegments, this.segment, offset);
   }
 
   /**

@@ -51,3 +51,15 @@ export async function listSegments(store: BlobReader, prefix: string): Promise<L
     changedAt: segments.get(digits),
   }));
 }
+
+/**
+ * Of the sealed segments of a log, in order, those that hold something at or behind `offset`; `open` is the one behind them.
+ * What lies before them was trimmed, where `offset` is the stream's start: it is gone, or will be soon.
+ */
+export function keptFrom(
+  sealed: readonly ListedSegment[],
+  open: Pick<ListedSegment, "firstOffset">,
+  offset: bigint,
+): ListedSegment[] {
+  return sealed.filter((_, at) => (sealed[at + 1] ?? open).firstOffset > offset);
+}

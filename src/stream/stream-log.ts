@@ -18,7 +18,7 @@ import { SegmentWriter } from "../segment/writer.ts";
 import type { StreamSettings } from "./commands.ts";
 import type { Engine } from "./engine.ts";
 import type { ReadableLog } from "./log-reader.ts";
-import { indexBlob, type ListedSegment, segmentBlob } from "./segment-list.ts";
+import { indexBlob, keptFrom, type ListedSegment, segmentBlob } from "./segment-list.ts";
 import { SegmentTimes } from "./segment-times.ts";
 
 /** What a log begins with. */
@@ -161,9 +161,7 @@ export class StreamLog implements ReadableLog {
 
   /** Forgets segments that were trimmed: those wholly before `offset`. They are gone, or will be soon. */
   forgetBefore(offset: bigint): void {
-    const { sealedSegments } = this;
-    const next = (at: number) => sealedSegments[at + 1]?.firstOffset ?? this.segment.identity.firstOffset;
-    this.sealedSegments = sealedSegments.filter((_, at) => next(at) > offset);
+    this.sealedSegments = keptFrom(this.sealedSegments, this.segment.identity, offset);
   }
 
   /**

@@ -42,23 +42,14 @@ process.send!("ready");
 const stackTraceLimit = Error.stackTraceLimit;
 
 async function run(seed: number): Promise<RunResult> {
-  const first = await runWithoutStacks(seed);
-  if (first !== undefined && first.violations.length === 0) return first;
-  const again = await simulate(source, seed);
-  if (first === undefined || again.digest === first.digest) return again;
-  throw new Error(`seed ${seed} is not the same run twice: ${first.violations.map(({ what }) => what).join("; ")}`);
-}
-
-/** Undefined where the run itself breaks down. */
-async function runWithoutStacks(seed: number): Promise<RunResult | undefined> {
   Error.stackTraceLimit = 0;
-  try {
-    return await simulate(source, seed);
-  } catch {
-    return undefined;
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit;
-  }
+  const first = await simulate(source, seed).catch((error: unknown) => ({ error }));
+  Error.stackTraceLimit = stackTraceLimit;
+  if ("digest" in first && first.violations.length === 0) return first;
+  const again = await simulate(source, seed);
+  if ("digest" in first && first.digest === again.digest) return again;
+  const cause = "digest" in first ? first.violations : first.error;
+  throw new Error(`seed ${seed} is not the same run twice`, { cause });
 }
 
 async function answer(seed: number, explain: boolean): Promise<SeedAnswer> {

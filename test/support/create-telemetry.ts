@@ -1,4 +1,4 @@
-import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
+import { AggregationTemporality, MeterProvider } from "@opentelemetry/sdk-metrics";
 import {
   AlwaysOnSampler,
   InMemorySpanExporter,
@@ -13,6 +13,7 @@ import { createTelemetry } from "../../src/telemetry/create-telemetry.ts";
 import { createEarlySampling } from "../../src/telemetry/early-sampling.ts";
 import { forgetGauges } from "../../src/telemetry/forget-gauges.ts";
 import { createHistograms } from "../../src/telemetry/histograms.ts";
+import { TestReader } from "./test-reader.ts";
 
 /** One series of a metric. A histogram's value is how many values it took. */
 export interface Series {
@@ -35,11 +36,6 @@ export interface TestTelemetry {
 export interface TelemetryOptions {
   readonly sampler?: Sampler;
   readonly streamsMax?: number;
-}
-
-class TestReader extends MetricReader {
-  protected async onForceFlush() {}
-  protected async onShutdown() {}
 }
 
 /** Makes telemetry that stays in memory. Without a `sampler` whatever has no caller is recorded. */

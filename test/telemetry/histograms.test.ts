@@ -1,23 +1,21 @@
-import { AggregationTemporality, MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
+import { AggregationTemporality, MeterProvider } from "@opentelemetry/sdk-metrics";
 import type { DataPoint, Histogram, MetricProducer } from "@opentelemetry/sdk-metrics";
 import test from "ava";
 import { systemClock } from "../../src/clock.ts";
 import { metrics } from "../../src/telemetry.ts";
 import { createHistograms } from "../../src/telemetry/histograms.ts";
+import { TestReader } from "../support/test-reader.ts";
 
 const name = "messagevault.commit.duration";
 const { CUMULATIVE, DELTA } = AggregationTemporality;
-
-class TestReader extends MetricReader {
-  protected async onForceFlush() {}
-  protected async onShutdown() {}
-}
 
 async function pointsOf(source: Pick<MetricProducer, "collect">): Promise<readonly DataPoint<Histogram>[]> {
   const { resourceMetrics } = await source.collect();
   const found = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics);
   return found.flatMap(({ dataPoints }) => dataPoints as DataPoint<Histogram>[]);
 }
+
+const timeOf = (point: DataPoint<Histogram> | undefined) => ({ startTime: point?.startTime, endTime: point?.endTime });
 
 test("histograms - whatever is recorded - is counted as the SDK's own count it", async (t) => {
   const { unit, description, bounds } = metrics[name];
@@ -49,24 +47,12 @@ test("histograms - readers of changes - are each told once of what came since th
   histogram.record(0.002);
   time.ms += 1000;
   const [first] = await pointsOf(one);
-  t.deepEqual(
-    [first?.startTime, first?.endTime],
-    [
-      [1000, 5e8],
-      [1001, 5e8],
-    ],
-  );
+  t.deepEqual(timeOf(first), { startTime: [1000, 5e8], endTime: [1001, 5e8] });
   t.is(first?.value.count, 1);
   time.ms += 1000;
   histogram.record(20);
   const [second] = await pointsOf(one);
-  t.deepEqual(
-    [second?.startTime, second?.endTime],
-    [
-      [1001, 5e8],
-      [1002, 5e8],
-    ],
-  );
+  t.deepEqual(timeOf(second), { startTime: [1001, 5e8], endTime: [1002, 5e8] });
   t.is(second?.value.count, 1);
   t.is(second?.value.sum, 20);
   t.deepEqual(await pointsOf(one), []);
