@@ -47,24 +47,36 @@ export class ProducerTable {
 
   /** Judges a request: the next sequence is the last plus one; a remembered one must hold the same records. */
   judge(id: string, sequence: bigint, checksum: number, count: number): Verdict {
-    const requests = this.producers.get(id);
-    const last = requests?.at(-1);
-    if (requests === undefined || last === undefined || sequence === last.sequence + 1n) return { kind: "new" };
-    const first = requests.find((request) => request.sequence === sequence);
-    if (first?.checksum === checksum && first.count === count) return { kind: "duplicate", first };
-    return { kind: "conflict", lastSequence: last.sequence, reused: first !== undefined };
+    return judgeRequest(this.producers.get(id), sequence, checksum, count);
   }
 
   /** Remembers a request that was, or is about to be, stored. */
   record(id: string, request: ProducerRequest): void {
     const requests = this.producers.get(id) ?? [];
+    this.remember(requests, request);
+    this.producers.delete(id);
+    this.producers.set(id, requests);
+  }
+
+  /** Begins a draft: what a commit with `timestamp` (milliseconds since 1970) would change. */
+  draft(timestamp: number): ProducerDraft {
+    return new ProducerDraft(this, timestamp);
+  }
+
+  /** What is remembered of a producer at the time `now`, the oldest first. */
+  requestsOf(id: string, now: number): readonly ProducerRequest[] | undefined {
+    const requests = this.producers.get(id);
+    if (requests === undefined || requests.at(-1)!.timestamp < now - this.limits.producerWindowMs) return undefined;
+    return requests;
+  }
+
+  /** Appends a request to what is remembered of its producer. */
+  remember(requests: ProducerRequest[], request: ProducerRequest): void {
     const last = requests.at(-1);
     // A producer that was forgotten, or whose frames are damaged, begins anew.
     if (last !== undefined && request.sequence !== last.sequence + 1n) requests.length = 0;
     requests.push(request);
     if (requests.length > this.limits.producerRequestsMax) requests.shift();
-    this.producers.delete(id);
-    this.producers.set(id, requests);
   }
 
   /** Remembers the requests of a stored frame. */
@@ -94,4 +106,54 @@ export class ProducerTable {
   get size(): number {
     return this.producers.size;
   }
+}
+
+/**
+ * The requests of a commit that is built but not under way. Until it is, the table must not have them: a checkpoint of
+ * the table that were taken before, for the commit that is under way, would speak of what may never be stored.
+ */
+export class ProducerDraft {
+  private readonly table: ProducerTable;
+  private readonly timestamp: number;
+  private readonly recorded: (readonly [string, ProducerRequest])[] = [];
+  private readonly changed = new Map<string, ProducerRequest[]>();
+
+  constructor(table: ProducerTable, timestamp: number) {
+    this.table = table;
+    this.timestamp = timestamp;
+  }
+
+  /** Judges a request against the table, and against what was recorded here. */
+  judge(id: string, sequence: bigint, checksum: number, count: number): Verdict {
+    const requests = this.changed.get(id) ?? this.table.requestsOf(id, this.timestamp);
+    return judgeRequest(requests, sequence, checksum, count);
+  }
+
+  /** Remembers a request, so that what is behind it is judged against it. */
+  record(id: string, request: ProducerRequest): void {
+    const requests = this.changed.get(id) ?? [...(this.table.requestsOf(id, this.timestamp) ?? [])];
+    this.table.remember(requests, request);
+    this.changed.set(id, requests);
+    this.recorded.push([id, request]);
+  }
+
+  /** Puts what was recorded into the table, and has it forget what is over the limits. Once. */
+  apply(): void {
+    this.table.expire(this.timestamp);
+    for (const [id, request] of this.recorded) this.table.record(id, request);
+    this.table.expire(this.timestamp);
+  }
+}
+
+function judgeRequest(
+  requests: readonly ProducerRequest[] | undefined,
+  sequence: bigint,
+  checksum: number,
+  count: number,
+): Verdict {
+  const last = requests?.at(-1);
+  if (requests === undefined || last === undefined || sequence === last.sequence + 1n) return { kind: "new" };
+  const first = requests.find((request) => request.sequence === sequence);
+  if (first?.checksum === checksum && first.count === count) return { kind: "duplicate", first };
+  return { kind: "conflict", lastSequence: last.sequence, reused: first !== undefined };
 }

@@ -68,10 +68,12 @@ export class SegmentWriter {
     return this.firstFrameAt;
   }
 
-  /** Where the next commit begins. */
-  commitStart(firstOffset: bigint, timestamp: number): CommitStart {
+  /** Where the next commit begins, or the one behind `after`, which is under way. */
+  commitStart(firstOffset: bigint, timestamp: number, after?: Commit): CommitStart {
     const { fence, seed } = this.identity;
-    return { position: this.end, leading: this.tailPage, firstOffset, timestamp, epoch: fence.epoch, seed };
+    const position = after?.endPosition ?? this.end;
+    const leading = after === undefined ? this.tailPage : tailOf(after);
+    return { position, leading, firstOffset, timestamp, epoch: fence.epoch, seed };
   }
 
   /** Writes a commit; it is durable when this resolves. Rejects as `BlobStore.writePages`. */
@@ -81,9 +83,8 @@ export class SegmentWriter {
     this.etag = await store.writePages(blob, commit.writePosition, commit.bytes, this.etag, fence);
     assert(commit.position === this.end);
     for (const frame of commit.frames) this.index.add(frame);
-    const leading = commit.endPosition % pageBytes;
-    const tailStart = commit.endPosition - leading - commit.writePosition;
-    this.tailPage = Buffer.from(commit.bytes.subarray(tailStart, tailStart + leading));
+    // A copy: a view would hold on to the whole commit.
+    this.tailPage = Buffer.from(tailOf(commit));
     this.end = commit.endPosition;
     this.firstFrameAt ??= commit.timestamp;
   }
@@ -141,4 +142,11 @@ export class SegmentWriter {
     this.checkpointBytes = bytes.length;
     return bytes;
   }
+}
+
+/** What stands in the last page of a commit before its end. */
+function tailOf(commit: Commit): Buffer {
+  const leading = commit.endPosition % pageBytes;
+  const start = commit.endPosition - leading - commit.writePosition;
+  return commit.bytes.subarray(start, start + leading);
 }

@@ -5,6 +5,10 @@
  * expected offsets and sequences are judged when a commit is built, and every answer, refusals and duplicates included,
  * waits until what it was judged against is durable.
  *
+ * Where more is queued than a commit takes, the next one is built while the write is in flight, against the end that the
+ * write leaves behind. Its publishes stay in the queue until its turn comes; then it is written if the log ends where it
+ * begins, and else built anew. After a write that failed it is thrown away.
+ *
  * A write ends in one of these ways:
  * - it succeeded: everything in it is answered.
  * - storage refused it for now (`overloaded`, `unavailable`): nothing was written, the same bytes are sent again.
@@ -12,19 +16,21 @@
  *   then the commit is there or it is not. What is not goes back to the head of the queue.
  *
  * Invariants: `queue` is in the order of the calls; a publish is answered exactly once, and its bytes are given back to
- * the budget then; at most one of commits and actions is under way.
+ * the budget then; at most one of commits and actions is under way; what the log holds in memory knows nothing of a commit
+ * that is built and not under way; the members of `prepared` are the first of the queue.
  */
+import assert from "node:assert";
 import { pageBytes } from "../blob/blob-store.ts";
 import { sleep } from "../clock.ts";
 import { type ErrorKind, isKind, VaultError } from "../errors.ts";
 import type { Commit } from "../segment/commit.ts";
-import { headerBytes, producerEntryBytes } from "../segment/format.ts";
-import type { TraceContext } from "../trace-context.ts";
+import { headerBytes } from "../segment/format.ts";
+import { buildGroup, continues, type Group, type Member } from "./commit-group.ts";
 import { type CommitMeters, createCommitMeters } from "./commit-meters.ts";
 import type { PublishCommand, PublishResult, StreamSettings } from "./commands.ts";
 import type { Engine } from "./engine.ts";
-import { judge, type Judgement } from "./judge.ts";
 import type { PendingBudget } from "./pending-budget.ts";
+import { contentBytesOf, measureContent, type Pending, PublishQueue } from "./publish-queue.ts";
 import type { StreamLog } from "./stream-log.ts";
 
 /** What the committer needs of its stream. */
@@ -42,34 +48,10 @@ export interface CommitTarget {
   committed(log: StreamLog, commit: Commit): void;
 }
 
-interface Pending {
-  /** Counts the stream's publishes, in the order of the calls. */
-  readonly number: number;
-  readonly command: PublishCommand;
-  /** The span of the publish, where it is recorded. */
-  readonly trace: TraceContext | undefined;
-  /** Set when a write with it failed: until when it is tried again, by the monotonic clock. */
-  giveUpAt: number | undefined;
-  readonly resolve: (result: PublishResult) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 interface Action {
   /** Runs when this publish and those before it are answered. */
   readonly after: number;
   readonly run: () => Promise<void>;
-}
-
-interface Member {
-  readonly pending: Pending;
-  readonly judgement: Judgement;
-}
-
-/** Publishes that were judged together, in order. */
-interface Group {
-  readonly members: readonly Member[];
-  /** Undefined where nothing is to be written. */
-  readonly commit: Commit | undefined;
 }
 
 /** Refused writes and openings are tried again after this long, doubled each time, with jitter. */
@@ -81,7 +63,11 @@ export class GroupCommit {
   private readonly engine: Engine;
   private readonly target: CommitTarget;
   private readonly meters: CommitMeters;
-  private queue: Pending[] = [];
+  private readonly queue = new PublishQueue();
+  /** The commit whose write is in flight. */
+  private inFlight: { readonly log: StreamLog; readonly commit: Commit } | undefined;
+  /** The next commit, built while the last is in flight. */
+  private prepared: Group | undefined;
   private actions: Action[] = [];
   private published = 0;
   private running = false;
@@ -104,8 +90,11 @@ export class GroupCommit {
     return new Promise((resolve, reject) => {
       this.target.pending.take(command.batch.storedBytes);
       const trace = this.engine.telemetry.active?.context;
-      this.queue.push({ number: ++this.published, command, trace, giveUpAt: undefined, resolve, reject });
+      const contentBytes = measureContent(command);
+      const number = ++this.published;
+      this.queue.push({ number, command, contentBytes, trace, giveUpAt: undefined, resolve, reject });
       this.start();
+      this.prepare();
     });
   }
 
@@ -138,7 +127,7 @@ export class GroupCommit {
   private async run(): Promise<void> {
     while (this.queue.length > 0 || this.actions.length > 0) {
       const action = this.actions[0];
-      const first = this.queue[0];
+      const { first } = this.queue;
       if (action !== undefined && (first === undefined || first.number > action.after)) {
         this.actions.shift();
         await action.run();
@@ -151,30 +140,24 @@ export class GroupCommit {
 
   private async commitNext(): Promise<void> {
     const { lingerMs, commitBytesMax } = this.engine.settings;
-    if (lingerMs > 0 && contentBytes(this.queue) < commitBytesMax) await sleep(this.engine.clock, lingerMs);
+    if (lingerMs > 0 && this.queue.contentBytes < commitBytesMax) await sleep(this.engine.clock, lingerMs);
     let log: StreamLog;
     try {
       log = await this.ready();
     } catch (error) {
       // Nothing of what is queued was sent.
-      this.fail(this.queue.splice(0), notStored(this.target.name, error));
+      this.prepared = undefined;
+      this.fail(this.queue.take(), notStored(this.target.name, error));
       return;
     }
-    const taken = this.queue.splice(0, this.nextCount());
-    let group: Group;
-    try {
-      group = this.build(log, taken);
-    } catch (error) {
-      // A fault of our own: nothing was sent, and what the log holds in memory is not to be trusted.
-      this.target.dropLog();
-      this.fail(taken, notStored(this.target.name, error));
-      return;
-    }
+    const group = this.takeGroup(log);
+    if (group === undefined) return;
     try {
       if (group.commit !== undefined) await this.write(log, group, group.commit);
       else if (group.members.some(({ judgement }) => judgement.kind === "refused")) await this.confirm(log);
     } catch (error) {
       this.target.dropLog();
+      this.prepared = undefined;
       await this.recover(log, group, error);
       return;
     }
@@ -187,7 +170,7 @@ export class GroupCommit {
       const log = await this.target.openLog();
       // What comes while storage wants nothing of this stream goes into the next commit.
       if (this.engine.store.turn !== undefined) await this.engine.store.turn(log.openSegment.blob);
-      const bytes = contentBytes(this.queue.slice(0, this.nextCount()));
+      const bytes = contentBytesOf(this.queue.head(this.contentBytesMax)) + headerBytes;
       try {
         if (log.rollDue(bytes, this.target.settings)) await log.roll(this.target.settings);
       } catch (error) {
@@ -198,30 +181,58 @@ export class GroupCommit {
     });
   }
 
-  /** How many of the queue go into the next commit: at least one, at most a commit or a segment full. */
-  private nextCount(): number {
-    const bytesMax = Math.min(this.engine.settings.commitBytesMax, this.target.settings.segmentBytes) - pageBytes;
-    let count = 0;
-    let bytes = 0;
-    for (const pending of this.queue) {
-      bytes += contentBytes([pending]);
-      if (count > 0 && bytes > bytesMax) break;
-      count++;
-    }
-    return count;
+  /** What of the queue goes into the next commit at the most: a commit or a segment full. */
+  private get contentBytesMax(): number {
+    return Math.min(this.engine.settings.commitBytesMax, this.target.settings.segmentBytes) - pageBytes - headerBytes;
   }
 
-  private build(log: StreamLog, taken: readonly Pending[]): Group {
-    const builder = log.beginCommit(contentBytes(taken));
-    log.producers.expire(builder.timestamp);
-    const members = taken.map((pending) => {
-      const { command } = pending;
-      const judgement = judge(log, builder.nextOffset, builder.timestamp, command);
-      if (judgement.kind === "accepted") builder.add(command.batch, command.producer);
-      return { pending, judgement };
-    });
-    const accepted = members.some((member) => member.judgement.kind === "accepted");
-    return { members, commit: accepted ? builder.finish() : undefined };
+  /** Takes the next commit's publishes out of the queue; undefined where they failed. */
+  private takeGroup(log: StreamLog): Group | undefined {
+    const { prepared } = this;
+    this.prepared = undefined;
+    if (prepared !== undefined && continues(prepared, log)) {
+      assert(this.queue.first === prepared.members[0]!.pending);
+      this.queue.take(prepared.members.length);
+      prepared.producers.apply();
+      return prepared;
+    }
+    const taken = this.queue.take(this.queue.head(this.contentBytesMax).length);
+    try {
+      const group = buildGroup(log, taken);
+      group.producers.apply();
+      return group;
+    } catch (error) {
+      // A fault of our own: nothing was sent, and what the log holds in memory is not to be trusted.
+      this.target.dropLog();
+      this.fail(taken, notStored(this.target.name, error));
+      return undefined;
+    }
+  }
+
+  /** Builds the next commit while one is in flight, once more is queued than it takes: nothing better can come then. */
+  private prepare(): void {
+    const { inFlight, queue } = this;
+    if (inFlight === undefined || this.prepared !== undefined || this.actions.length > 0) return;
+    if (queue.contentBytes <= this.contentBytesMax) return;
+    const { log, commit } = inFlight;
+    const next = queue.head(this.contentBytesMax);
+    const bytes = contentBytesOf(next) + headerBytes;
+    if (log.rollDue(bytes, this.target.settings, commit.endPosition)) return;
+    try {
+      this.prepared = buildGroup(log, next, commit);
+    } catch (error) {
+      // A fault of our own. It is dealt with when their turn comes.
+      this.inFlight = undefined;
+      this.engine.log.warn("commit not prepared", { stream: this.target.name, error });
+    }
+  }
+
+  /** Prepares the next commit when the write of this one is on its way. */
+  private async prepareBehind(log: StreamLog, commit: Commit): Promise<void> {
+    const inFlight = { log, commit };
+    this.inFlight = inFlight;
+    await this.engine.clock.turn();
+    if (this.inFlight === inFlight) this.prepare();
   }
 
   /** Writes a commit. Where storage refuses it for now the same bytes are sent again: nothing has changed. */
@@ -229,12 +240,15 @@ export class GroupCommit {
     const told = this.meters.begin(members, commit);
     try {
       const append = () => log.append(commit);
+      void this.prepareBehind(log, commit);
       await this.persist(["overloaded", "unavailable"], () => this.engine.telemetry.within(told.span, append));
     } catch (error) {
       const { telemetry, log: events } = this.engine;
       telemetry.within(told.span, () => events.warn("commit failed", { stream: this.target.name, error }));
       told.fail(error);
       throw error;
+    } finally {
+      this.inFlight = undefined;
     }
     told.succeed();
     this.resendMs = 0;
@@ -254,7 +268,7 @@ export class GroupCommit {
     }
     if (isKind(cause, "fenced")) {
       // Not sent. If this node leads on, under another epoch, it can be.
-      this.queue.unshift(...taken);
+      this.queue.putBack(taken);
     } else if (isKind(cause, "overloaded", "unavailable")) {
       this.fail(taken, notStored(this.target.name, cause));
     } else {
@@ -288,7 +302,7 @@ export class GroupCommit {
       else if (now > pending.giveUpAt) this.fail([pending], notStored(this.target.name));
       else again.push(pending);
     }
-    this.queue.unshift(...again);
+    this.queue.putBack(again);
     if (again.length > 0) await this.pause();
   }
 
@@ -337,16 +351,6 @@ export class GroupCommit {
 
 /** What a log may fail to open or to roll with although the next try can succeed. */
 const transientKinds: readonly ErrorKind[] = ["overloaded", "unavailable", "indeterminate", "conflict", "fenced"];
-
-/** What these publishes take in a commit at the most: each may be in a frame of its own. */
-function contentBytes(publishes: readonly Pending[]): number {
-  let bytes = headerBytes;
-  for (const { command } of publishes) {
-    const producerBytes = command.producer === undefined ? 0 : producerEntryBytes(command.producer.id);
-    bytes += headerBytes + command.batch.storedBytes + producerBytes;
-  }
-  return bytes;
-}
 
 function notStored(stream: string, cause?: unknown): VaultError {
   if (isKind(cause, "notFound", "corrupt", "denied", "unauthenticated", "invalid")) return cause;

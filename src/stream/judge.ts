@@ -1,7 +1,13 @@
 /** Judging publishes, in order, against the log and what was accepted before them for the same commit. */
 import { VaultError } from "../errors.ts";
+import type { ProducerDraft } from "../segment/producers.ts";
 import type { PublishCommand, PublishResult } from "./commands.ts";
-import type { StreamLog } from "./stream-log.ts";
+
+/** What a publish is judged against. */
+export interface JudgedLog {
+  readonly incarnation: string;
+  readonly producers: Pick<ProducerDraft, "judge" | "record">;
+}
 
 /** What becomes of a publish, once what it was judged against is durable. */
 export type Judgement =
@@ -10,10 +16,10 @@ export type Judgement =
   | { readonly kind: "refused"; readonly error: VaultError };
 
 /**
- * Judges a publish that would be stored at `nextOffset` with `timestamp`. One that is accepted is remembered in the
- * log's producers at once, so that what is behind it is judged against it.
+ * Judges a publish that would be stored at `nextOffset` with `timestamp`. One that is accepted is remembered in
+ * `producers` at once, so that what is behind it is judged against it.
  */
-export function judge(log: StreamLog, nextOffset: bigint, timestamp: number, command: PublishCommand): Judgement {
+export function judge(log: JudgedLog, nextOffset: bigint, timestamp: number, command: PublishCommand): Judgement {
   const { batch, producer, expectedOffset, incarnation } = command;
   if (incarnation !== undefined && incarnation !== log.incarnation) {
     return { kind: "refused", error: wrongIncarnation(command.stream, incarnation, log.incarnation) };
@@ -54,7 +60,7 @@ export function wrongIncarnation(stream: string, asked: string, found: string): 
 }
 
 function resultOf(
-  log: StreamLog,
+  log: JudgedLog,
   firstOffset: bigint,
   count: number,
   timestamp: number,

@@ -93,12 +93,14 @@ export class StreamLog implements ReadableLog {
   }
 
   /**
-   * Begins a commit at the end. `contentBytes`: what its frames take at the most. Timestamps never go back, neither
-   * behind the last record's nor behind a time that a leader has proven: that it may have told subscribers.
+   * Begins a commit at the end, or behind `after`, which is under way. `contentBytes`: what its frames take at the most.
+   * Timestamps never go back, neither behind the last record's nor behind a time that a leader has proven: that it may
+   * have told subscribers.
    */
-  beginCommit(contentBytes: number): CommitBuilder {
+  beginCommit(contentBytes: number, after?: Commit): CommitBuilder {
     const { provenAt = 0 } = this.fence;
-    return this.buildCommit(contentBytes, Math.max(this.engine.clock.now(), this.timestamp, provenAt));
+    const last = after?.timestamp ?? this.timestamp;
+    return this.buildCommit(contentBytes, Math.max(this.engine.clock.now(), last, provenAt), after);
   }
 
   /** Writes a commit. It is acknowledged when this resolves. */
@@ -107,7 +109,6 @@ export class StreamLog implements ReadableLog {
     this.next = commit.nextOffset;
     this.timestamp = commit.timestamp;
     this.lastFrame = commit.frames.at(-1);
-    this.producers.expire(commit.timestamp);
     if (this.segment.checkpointDue) this.checkpoint();
   }
 
@@ -121,10 +122,10 @@ export class StreamLog implements ReadableLog {
 
   /**
    * Whether a commit of `contentBytes` must go to a new segment, or the open one has grown too old. The size that counts
-   * is the one that it was made with.
+   * is the one that it was made with. `position`: where the commit would begin.
    */
-  rollDue(contentBytes: number, settings: StreamSettings): boolean {
-    const { position, firstTimestamp, identity } = this.segment;
+  rollDue(contentBytes: number, settings: StreamSettings, position = this.segment.position): boolean {
+    const { firstTimestamp, identity } = this.segment;
     if (position === 0) return false;
     const full = position + contentBytes + headerBytes > identity.sizeBytes - reserveBytes;
     const aged = firstTimestamp !== undefined && this.engine.clock.now() - firstTimestamp >= settings.segmentAgeMs;
@@ -190,8 +191,8 @@ export class StreamLog implements ReadableLog {
     await this.indexPuts;
   }
 
-  private buildCommit(contentBytes: number, timestamp: number): CommitBuilder {
-    const start = this.segment.commitStart(this.next, timestamp);
+  private buildCommit(contentBytes: number, timestamp: number, after?: Commit): CommitBuilder {
+    const start = this.segment.commitStart(after?.nextOffset ?? this.next, timestamp, after);
     return new CommitBuilder(start, contentBytes, this.engine.settings.frameBytes);
   }
 

@@ -183,14 +183,14 @@ export const defects: readonly Defect[] = [
   defect(
     "timestamps follow the clock wherever it goes",
     "stream/stream-log.ts",
-    "Math.max(this.engine.clock.now(), this.timestamp, provenAt)",
-    "provenAt * 0 + this.engine.clock.now()",
+    "Math.max(this.engine.clock.now(), last, provenAt)",
+    "Math.min(last, provenAt) * 0 + this.engine.clock.now()",
   ),
   defect(
     "a record may have a time from before its leader was proven to lead",
     "stream/stream-log.ts",
-    "Math.max(this.engine.clock.now(), this.timestamp, provenAt)",
-    "Math.max(this.engine.clock.now(), this.timestamp, provenAt * 0)",
+    "Math.max(this.engine.clock.now(), last, provenAt)",
+    "Math.max(this.engine.clock.now(), last, provenAt * 0)",
   ),
   defect(
     "the budget of pending bytes is not given back after a failure",
