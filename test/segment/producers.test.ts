@@ -53,3 +53,28 @@ test("producers - the window counts from a producer's last request, its edge inc
   t.is(table.judge("p", 1n, 1, 10).kind, "new");
   t.is(table.size, 0);
 });
+
+test("producers - a draft is judged by itself, and the table knows nothing of it until it is applied", (t) => {
+  const table = createTable("p", 1, 2);
+  const draft = table.draft(0);
+  draft.record("p", request(3));
+  draft.record("q", request(7));
+  t.is(draft.judge("p", 4n, 1, 1).kind, "new");
+  t.is(draft.judge("p", 3n, 3, 10).kind, "duplicate");
+  t.is(draft.judge("q", 9n, 1, 1).kind, "conflict");
+  t.is(table.judge("p", 3n, 3, 10).kind, "new");
+  t.is(table.size, 1);
+  draft.apply();
+  t.is(table.judge("p", 3n, 3, 10).kind, "duplicate");
+  t.is(table.judge("q", 7n, 7, 10).kind, "duplicate");
+});
+
+test("producers - a draft does not remember whom its commit's timestamp has the table forget", (t) => {
+  const table = new ProducerTable(limits);
+  table.record("p", request(1, 5000));
+  t.is(table.draft(6000).judge("p", 1n, 1, 10).kind, "duplicate");
+  const draft = table.draft(6001);
+  t.is(draft.judge("p", 1n, 1, 10).kind, "new");
+  draft.apply();
+  t.is(table.size, 0);
+});

@@ -32,6 +32,24 @@ export async function publishAll(
   return attempts;
 }
 
+/** As `publishAll`, but all batches at once. */
+export async function publishTogether(
+  { clock }: TestEngine,
+  vault: VaultApi,
+  stream: string,
+  { count = 10, valueBytes = 5000 } = {},
+): Promise<Attempt[]> {
+  const attempts = Array.from({ length: count }, (_, i): Attempt => {
+    const values = ["a", "b", "c"].map((letter) => `${i}${letter}`.padEnd(valueBytes, "."));
+    return { values, producer: { id: `p${i}`, sequence: 1n }, outcome: "unknown" };
+  });
+  const sent = attempts.map((attempt) =>
+    send(attempt, () => publish(vault, stream, attempt.values, { producer: attempt.producer })),
+  );
+  await drive(clock, Promise.all(sent));
+  return attempts;
+}
+
 async function send(attempt: Attempt, run: () => Promise<{ firstOffset: bigint }>): Promise<void> {
   try {
     attempt.outcome = await run();
