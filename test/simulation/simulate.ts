@@ -99,7 +99,7 @@ export async function simulate(source: VaultSource, seed: number, options: RunOp
     violate,
   };
   const faults = options.faults ?? planFaults(world.random("faults"), nodes);
-  const clients = createClients(world, shared, hasSmallCommits(seed) ? 500 : 2 * KiB);
+  const clients = createClients(world, shared);
   let done = false;
   const script = runScript(world, clients, faults, stopping, () => failed).then(
     () => (done = true),
@@ -152,21 +152,15 @@ function traceAround(trace: readonly string[], violations: readonly Violation[])
   return trace.slice(Math.max(0, end - traceLinesMax), end);
 }
 
-/** In some runs commits are so small that the next one is often built while one is in flight. */
-function hasSmallCommits(seed: number): boolean {
-  return seed % 3 === 0;
-}
-
 /** Everything is small, so that segments roll, caches evict and limits are reached in every run. */
 function simulatedConfig(source: VaultSource, seed: number): Config {
-  const small = hasSmallCommits(seed);
   return {
     ...source.config.loadConfig({}, {}),
     recordBytesMax: 8 * KiB,
-    streamPendingBytesMax: small ? 24 * KiB : 12 * KiB,
-    pendingBytesMax: small ? 48 * KiB : 24 * KiB,
+    streamPendingBytesMax: 12 * KiB,
+    pendingBytesMax: 24 * KiB,
     lingerMs: seed % 4 === 0 ? 5 : 0,
-    commitBytesMax: small ? 7 * KiB : 64 * KiB,
+    commitBytesMax: 64 * KiB,
     frameBytes: 2 * KiB,
     responseBytes: 4 * KiB,
     tailCacheBytes: 32 * KiB,
@@ -204,7 +198,7 @@ interface Clients {
   work(): Promise<unknown>;
 }
 
-function createClients(world: World, shared: ClientWorld, valueBytesMax: number): Clients {
+function createClients(world: World, shared: ClientWorld): Clients {
   let count = 0;
   const make = (endpoints = shared.endpoints) => {
     const name = `c${count++}`;
@@ -213,7 +207,7 @@ function createClients(world: World, shared: ClientWorld, valueBytesMax: number)
     return createClient({ ...shared, endpoints }, host, world.network.caller(host, 2000), random, random() < 0.5);
   };
   const [steady, trimmed, fleeting] = streams;
-  const options: PublisherOptions = { streams, batches: 60, pauseMs: 850, valueBytesMax };
+  const options: PublisherOptions = { streams, batches: 60, pauseMs: 850, valueBytesMax: 2 * KiB };
   const work = [
     { client: make(), run: (client: Client) => publishSequenced(client, options) },
     { client: make(), run: (client: Client) => publishSequenced(client, options) },
