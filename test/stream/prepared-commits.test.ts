@@ -31,7 +31,7 @@ async function publishBehindHeld(t: ExecutionContext, fault: Fault = succeed) {
   const { vault } = engine.open();
   await publish(vault, "s", ["a"]);
   const held = createHeldCall();
-  script(engine.faulty, "writePages", [(forward, args) => held.fault(() => fault(forward, args))]);
+  script(engine.faulty, "writePages", [(forward, args) => held.fault(() => fault(forward, args), args)]);
   const first = publish(vault, "s", ["first"]);
   while (!held.waiting) await engine.clock.turn();
   const behind = values.map((value, i) => publish(vault, "s", [value], { producer: { id: `p${i}`, sequence: 1n } }));
