@@ -11,7 +11,7 @@
  * Numbers are little-endian. Generations alternate between the slots: a torn update of one leaves the other, older
  * one. The valid slot with the higher generation counts.
  */
-import { crc32 } from "node:zlib";
+import { crc32 } from "../crc32.ts";
 
 /** Where the blob's own pages begin in the file. */
 export const headerBytes = 4096;

@@ -3,7 +3,7 @@
  * is decoded, and no object is made per record; the bytes of a record are copied once, into the commit.
  */
 import { isUtf8 } from "node:buffer";
-import { crc32 } from "node:zlib";
+import { crc32 } from "../crc32.ts";
 import { VaultError } from "../errors.ts";
 import { MalformedError, varintBytes, WireCursor } from "./wire.ts";
 

@@ -24,7 +24,7 @@
  * The checksum's seed makes a frame valid in its own place only: bytes copied from elsewhere, or a payload that looks
  * like a frame, never pass.
  */
-import { crc32 } from "node:zlib";
+import { crc32 } from "../crc32.ts";
 import { writeBytesMax } from "../blob/blob-store.ts";
 
 /** The size of a frame's header in bytes. */

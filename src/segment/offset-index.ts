@@ -18,7 +18,7 @@
  *             u64 sequence · u64 first offset · u64 timestamp · u32 record count · u32 CRC-32 of its records
  * ```
  */
-import { crc32 } from "node:zlib";
+import { crc32 } from "../crc32.ts";
 import type { Frame } from "./format.ts";
 import { type ProducerLimits, ProducerTable } from "./producers.ts";
 

@@ -26,6 +26,7 @@ const rootFiles: Readonly<Record<string, string>> = {
   "client.ts": "client",
   "clock.ts": "base",
   "config.ts": "config",
+  "crc32.ts": "base",
   "create-log.ts": "base",
   "errors.ts": "base",
   "free-memory.ts": "base",
