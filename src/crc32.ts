@@ -6,14 +6,14 @@ import { crc32 as portableCrc32 } from "node:zlib";
 export type Crc32 = (bytes: Uint8Array, value?: number) => number;
 
 /**
- * Uses the processor's instructions for it (about 8 GB/s); Node's own, as it is built today, does not (2.8 GB/s). On
- * platforms that `@node-rs/crc32` has no binary for it is Node's: slower, and the same value.
+ * Uses the processor's instructions for it, which Node's own, as it is built today, does not: about three times as fast
+ * (docs/performance.md). On platforms that `@node-rs/crc32` has no binary for it is Node's: slower, and the same value.
  */
 export const crc32: Crc32 = loadNative() ?? portableCrc32;
 
 function loadNative(): Crc32 | undefined {
   try {
-    const native = createRequire(import.meta.url)("@node-rs/crc32") as typeof import("@node-rs/crc32");
+    const native: { crc32: Crc32 } = createRequire(import.meta.url)("@node-rs/crc32");
     return native.crc32;
   } catch {
     return undefined;
