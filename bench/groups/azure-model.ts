@@ -3,6 +3,7 @@
  * there, so that the limits are numbers. Each measurement starts a vault of its own, which tells at its end what storage
  * was asked for.
  */
+import path from "node:path";
 import type { BenchContext, Figures, Group } from "../measurement.ts";
 import { pickWanted } from "../measurement.ts";
 import { encodeReplayRequest } from "../requests.ts";
@@ -95,10 +96,12 @@ interface ModelCounts {
   readonly throttled: number;
 }
 
-async function startOnModel({ stack }: BenchContext, args: readonly string[]): Promise<ModelledVault> {
+async function startOnModel({ stack, profile }: BenchContext, args: readonly string[]): Promise<ModelledVault> {
   const events: LoggedEvent[] = [];
   const startedAt = performance.now();
-  const vault = stack.use(await startVault({ storage: "memory:azure", args, onLog: (event) => events.push(event) }));
+  const onLog = (event: LoggedEvent) => void events.push(event);
+  const profileDirectory = profile && path.join(profile, "azure-model");
+  const vault = stack.use(await startVault({ storage: "memory:azure", args, onLog, profileDirectory }));
   return {
     vault,
     async stop() {

@@ -88,8 +88,8 @@ export async function* subscribe(subscription: Subscription): AsyncGenerator<Del
         if (begun !== undefined && before !== undefined) Object.assign(begun.progress, before);
         // What an old leader finds wrong is the next view's to judge.
         if (!view.moved) {
-          if (begun === undefined || view.ended || !isKind(error, ...transientKinds)) throw error;
-          yield* waitForStorage(subscription, begun.progress, error);
+          if (begun === undefined) throw error;
+          yield* goOn(subscription, view, begun.progress, error);
           continue;
         }
       }
@@ -185,6 +185,28 @@ function waitForNews(
   if (view.moved || progress.offset < view.nextOffset || isOver(view, plan, progress)) return undefined;
   const untilHeartbeat = Math.max(0, command.heartbeatMs - (clock.monotonic() - progress.quietSince));
   return view.waitForChange(Math.min(untilHeartbeat, untilEnd(plan, clock)), signal);
+}
+
+/** Sees to it that reading, which failed with `error`, can go on. Throws it where that is not to be. */
+async function* goOn(
+  subscription: Subscription,
+  view: StreamView,
+  progress: Progress,
+  error: unknown,
+): AsyncGenerator<Delivery> {
+  const { start } = subscription.command;
+  if (
+    isKind(error, "outOfRange") &&
+    start.at !== "offset" &&
+    !progress.saidFirst &&
+    progress.offset < view.startOffset
+  ) {
+    // Trimmed before the subscriber, who named no offset, was told where it begins: it begins with what is left.
+    progress.offset = view.startOffset;
+  } else {
+    if (view.ended || !isKind(error, ...transientKinds)) throw error;
+    yield* waitForStorage(subscription, progress, error);
+  }
 }
 
 /** Waits until a read that failed with `error` may be tried again. Throws it where that has gone on for too long. */

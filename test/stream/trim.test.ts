@@ -7,6 +7,7 @@ import { follow, readRecords } from "../support/read-records.ts";
 import { findingsOf } from "../support/run-workload.ts";
 import { createHeldCall, loseAnswer, loseRequest, refuse, script, throttle } from "../support/storage-faults.ts";
 import { someRecords } from "../support/build-commit.ts";
+import type { Start } from "../../src/stream/commands.ts";
 import type { Vault } from "../../src/stream/vault.ts";
 
 const small = { defaults: { segmentBytes: 64 * 1024 }, settings: { frameBytes: 4096 }, blockBytes: 16 * 1024 };
@@ -157,6 +158,31 @@ test("trim - a reader that is overtaken is told so", async (t) => {
     for (;;) await between.next();
   });
   t.like(await drive(clock, overtaken), { kind: "outOfRange" });
+});
+
+test("trim - a reader who named no offset and was told nothing yet - begins with what is left", async (t) => {
+  const { open, faulty, clock } = createEngine(t, { ...small, tailBytes: 1, readCacheBytes: 1 });
+  const { vault } = open();
+  await fill(vault);
+  const starts = [{ at: "earliest" }, { at: "timestamp", timestamp: 0 }, { at: "last", count: 149n }] as const;
+  const readWhileTrimmed = async (start: Start, to: bigint) => {
+    const held = createHeldCall();
+    faulty.set("read", held.fault);
+    const reading = readRecords(vault, "s", { start });
+    await clock.settle();
+    t.true(held.waiting);
+    faulty.set("read", undefined);
+    await vault.trimStream("s", { offset: to });
+    held.release();
+    return drive(clock, reading);
+  };
+  // Each trim takes a whole segment, so that what is read is not there any more.
+  const named = readWhileTrimmed({ at: "offset", offset: 0n }, 35n);
+  t.like(await t.throwsAsync(named), { kind: "outOfRange", detail: { found: { first_offset: "35" } } });
+  for (const [i, start] of starts.entries()) {
+    const to = BigInt(35 * (i + 2));
+    t.is((await readWhileTrimmed(start, to))[0]!.offset, to, start.at);
+  }
 });
 
 test("trim - by a leader that was deposed and does not know it - is seen by the next one when it meets what is gone", async (t) => {
