@@ -228,6 +228,7 @@ async function* waitForStorage(
 /** What was known last: a heartbeat for while nothing can be read. */
 function heartbeatOf(progress: Progress, clock: Clock): Delivery {
   const { offset: nextOffset, tailOffset, tailTimestamp, incarnation } = progress;
+  progress.saidFirst = true;
   progress.saidCaughtUp = false;
   progress.quietSince = clock.monotonic();
   // What a filter passed over since was not told.

@@ -185,6 +185,18 @@ test("trim - a reader who named no offset and was told nothing yet - begins with
   }
 });
 
+test("trim - a reader who heard a heartbeat and nothing else - is told that it was overtaken", async (t) => {
+  const { open, faulty, clock } = createEngine(t, { ...small, tailBytes: 1, readCacheBytes: 1 });
+  const { vault } = open();
+  await fill(vault);
+  faulty.set("read", throttle);
+  const reading = follow(vault, "s", { heartbeatMs: 1000 });
+  t.like(await drive(clock, reading.next()), { value: { nextOffset: 0n, records: [] } });
+  await vault.trimStream("s", { offset: 70n });
+  faulty.set("read", undefined);
+  t.like(await t.throwsAsync(drive(clock, reading.next())), { kind: "outOfRange" });
+});
+
 test("trim - by a leader that was deposed and does not know it - is seen by the next one when it meets what is gone", async (t) => {
   const { open } = createEngine(t, { ...small, tailBytes: 1, readCacheBytes: 1 });
   const deposed = open().vault;
