@@ -99,7 +99,10 @@ export async function runChaos(scope: Scope, plan: ChaosPlan, say: (text: string
     // With numbers given, the disturbances are spread over the time.
     const dueMs = plannedCount === 0 ? 0 : (limitMs * measured.length) / plannedCount;
     await sleep(systemClock, Math.max(pauseMs * (0.5 + run.random()), dueMs - elapsedMs()));
-    const disturbance = await event.run(run);
+    const disturbance = await event.run(run).catch((error: unknown) => {
+      say(`${measured.length + 1}: ${event.name}: is not over; what the nodes logged last:\n${lastLogged(run)}`);
+      throw error;
+    });
     const { startedAt: from, endedAt: to } = disturbance;
     const gapMs = longestGap(run.history.acknowledgedAt(pacedStream), from, to);
     measured.push({ kind: event.kind, gapMs, disturbance });
@@ -110,6 +113,17 @@ export async function runChaos(scope: Scope, plan: ChaosPlan, say: (text: string
   say("checking");
   const verdict = await run.finish();
   return summarize(plan.seed, minutes, measured, verdict, run);
+}
+
+// Enough for an election and what led to it.
+const loggedLinesMax = 100;
+
+function lastLogged({ cluster }: FailoverRun): string {
+  const lines = cluster.nodes.flatMap(({ name, log }) => [
+    `node ${name}:`,
+    ...log().split("\n").slice(-loggedLinesMax),
+  ]);
+  return lines.join("\n");
 }
 
 function countPlanned({ kills = 0, freezes = 0, transfers = 0 }: ChaosPlan): number {
