@@ -18,9 +18,14 @@ const wanted = process.argv.slice(2);
 const recordCount = 3;
 
 const names = languages.map(({ name }) => name);
+const usage = `npm run newcomer [-- LANGUAGE...]: all of ${names.join(", ")} without any\n`;
+if (wanted.includes("--help")) {
+  process.stdout.write(usage);
+  process.exit();
+}
 const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
-  console.error(`there is no example called ${unknown.join(", ")}: npm run newcomer [-- ${names.join(" ")}]`);
+  process.stderr.write(`there is no example called ${unknown.join(", ")}\n\n${usage}`);
   process.exit(2);
 }
 

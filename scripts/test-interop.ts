@@ -10,12 +10,30 @@ import type { Language } from "./examples.ts";
 import { runSteps } from "./run-steps.ts";
 import type { Step } from "./run-steps.ts";
 
+const usage = `npm run test:interop -- [--rounds N] [OPTIONS OF AVA]
+
+  --rounds N   run every pair so often, one round after the other (1)
+
+npm run test:interop -- --rounds 3 --match='*python*'
+`;
+
 const { values, tokens } = parseArgs({
-  options: { rounds: { type: "string", default: "1" } },
+  options: { rounds: { type: "string", default: "1" }, help: { type: "boolean", default: false } },
   strict: false,
   tokens: true,
 });
-const forAva = tokens.flatMap((token) => (token.kind === "option" && token.name !== "rounds" ? [token.rawName] : []));
+if (values.help === true) {
+  process.stdout.write(usage);
+  process.exit();
+}
+if (!/^[1-9]\d*$/.test(String(values.rounds))) {
+  process.stderr.write(`--rounds: ${String(values.rounds)} is no whole number above 0\n\n${usage}`);
+  process.exit(2);
+}
+const forAva = tokens.flatMap((token) => {
+  if (token.kind !== "option" || token.name === "rounds") return [];
+  return [token.value === undefined ? token.rawName : `${token.rawName}=${token.value}`];
+});
 
 const build = (language: Language): Step => ({
   name: `example in ${language.name}`,
