@@ -45,22 +45,17 @@ export class ProducerTable {
     this.limits = limits;
   }
 
-  /** Judges a request: the next sequence is the last plus one; a remembered one must hold the same records. */
-  judge(id: string, sequence: bigint, checksum: number, count: number): Verdict {
-    return judgeRequest(this.producers.get(id), sequence, checksum, count);
-  }
-
   /** Remembers a request that was, or is about to be, stored. */
   record(id: string, request: ProducerRequest): void {
     const requests = this.producers.get(id) ?? [];
-    this.remember(requests, request);
+    remember(requests, request, this.limits);
     this.producers.delete(id);
     this.producers.set(id, requests);
   }
 
   /** Begins a draft: what a commit with `timestamp` (milliseconds since 1970) would change. */
   draft(timestamp: number): ProducerDraft {
-    return new ProducerDraft(this, timestamp);
+    return new ProducerDraft(this, this.limits, timestamp);
   }
 
   /** What is remembered of a producer at the time `now`, the oldest first. */
@@ -68,15 +63,6 @@ export class ProducerTable {
     const requests = this.producers.get(id);
     if (requests === undefined || requests.at(-1)!.timestamp < now - this.limits.producerWindowMs) return undefined;
     return requests;
-  }
-
-  /** Appends a request to what is remembered of its producer. */
-  remember(requests: ProducerRequest[], request: ProducerRequest): void {
-    const last = requests.at(-1);
-    // A producer that was forgotten, or whose frames are damaged, begins anew.
-    if (last !== undefined && request.sequence !== last.sequence + 1n) requests.length = 0;
-    requests.push(request);
-    if (requests.length > this.limits.producerRequestsMax) requests.shift();
   }
 
   /** Remembers the requests of a stored frame. */
@@ -109,21 +95,27 @@ export class ProducerTable {
 }
 
 /**
- * The requests of a commit that is built but not under way. Until it is, the table must not have them: a checkpoint of
- * the table that were taken before, for the commit that is under way, would speak of what may never be stored.
+ * The requests of a commit that is being built, or is built and not under way yet. Until it is, the table must not have
+ * them: a checkpoint of the table that was taken before, for the commit that is under way, would speak of what may never be
+ * stored.
  */
 export class ProducerDraft {
   private readonly table: ProducerTable;
+  private readonly limits: ProducerLimits;
   private readonly timestamp: number;
   private readonly recorded: (readonly [string, ProducerRequest])[] = [];
   private readonly changed = new Map<string, ProducerRequest[]>();
 
-  constructor(table: ProducerTable, timestamp: number) {
+  constructor(table: ProducerTable, limits: ProducerLimits, timestamp: number) {
     this.table = table;
+    this.limits = limits;
     this.timestamp = timestamp;
   }
 
-  /** Judges a request against the table, and against what was recorded here. */
+  /**
+   * Judges a request against the table, and against what was recorded here: the next sequence is the last plus one; a
+   * remembered one must hold the same records.
+   */
   judge(id: string, sequence: bigint, checksum: number, count: number): Verdict {
     const requests = this.changed.get(id) ?? this.table.requestsOf(id, this.timestamp);
     return judgeRequest(requests, sequence, checksum, count);
@@ -132,12 +124,15 @@ export class ProducerDraft {
   /** Remembers a request, so that what is behind it is judged against it. */
   record(id: string, request: ProducerRequest): void {
     const requests = this.changed.get(id) ?? [...(this.table.requestsOf(id, this.timestamp) ?? [])];
-    this.table.remember(requests, request);
+    remember(requests, request, this.limits);
     this.changed.set(id, requests);
     this.recorded.push([id, request]);
   }
 
-  /** Puts what was recorded into the table, and has it forget what is over the limits. Once. */
+  /**
+   * Puts what was recorded into the table, once. It forgets what is over the limits before, as the draft did when it judged,
+   * and after, as recovery does.
+   */
   apply(): void {
     this.table.expire(this.timestamp);
     for (const [id, request] of this.recorded) this.table.record(id, request);
@@ -156,4 +151,13 @@ function judgeRequest(
   const first = requests.find((request) => request.sequence === sequence);
   if (first?.checksum === checksum && first.count === count) return { kind: "duplicate", first };
   return { kind: "conflict", lastSequence: last.sequence, reused: first !== undefined };
+}
+
+/** Appends a request to what is remembered of its producer. */
+function remember(requests: ProducerRequest[], request: ProducerRequest, limits: ProducerLimits): void {
+  const last = requests.at(-1);
+  // A producer that was forgotten, or whose frames are damaged, begins anew.
+  if (last !== undefined && request.sequence !== last.sequence + 1n) requests.length = 0;
+  requests.push(request);
+  if (requests.length > limits.producerRequestsMax) requests.shift();
 }

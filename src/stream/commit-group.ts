@@ -1,6 +1,5 @@
 /** Publishes that are judged together and go out in one commit. */
 import type { Commit } from "../segment/commit.ts";
-import { headerBytes } from "../segment/format.ts";
 import type { ProducerDraft } from "../segment/producers.ts";
 import { judge, type Judgement } from "./judge.ts";
 import { contentBytesOf, type Pending } from "./publish-queue.ts";
@@ -18,6 +17,8 @@ export interface Group {
   /** Where the log must end for it, and the offset that the log must have there. */
   readonly position: number;
   readonly firstOffset: bigint;
+  /** When it was judged, by the monotonic clock. */
+  readonly builtAt: number;
   readonly members: readonly Member[];
   /** What the log's producers do not know yet: to be applied when the group's turn comes. */
   readonly producers: ProducerDraft;
@@ -25,9 +26,12 @@ export interface Group {
   readonly commit: Commit | undefined;
 }
 
-/** Judges publishes and builds their commit at the log's end, or behind `after`, which is under way. Changes nothing else. */
-export function buildGroup(log: StreamLog, publishes: readonly Pending[], after?: Commit): Group {
-  const builder = log.beginCommit(contentBytesOf(publishes) + headerBytes, after);
+/**
+ * Judges publishes and builds their commit at the log's end, or behind `after`, which is under way. Changes nothing else.
+ * `builtAt`: the time by the monotonic clock.
+ */
+export function buildGroup(log: StreamLog, publishes: readonly Pending[], builtAt: number, after?: Commit): Group {
+  const builder = log.beginCommit(contentBytesOf(publishes), after);
   const { timestamp, nextOffset: firstOffset } = builder;
   const position = after?.endPosition ?? log.writer.position;
   const producers = log.producers.draft(timestamp);
@@ -39,10 +43,10 @@ export function buildGroup(log: StreamLog, publishes: readonly Pending[], after?
     return { pending, judgement };
   });
   const accepted = members.some((member) => member.judgement.kind === "accepted");
-  return { log, position, firstOffset, members, producers, commit: accepted ? builder.finish() : undefined };
+  return { log, position, firstOffset, builtAt, members, producers, commit: accepted ? builder.finish() : undefined };
 }
 
 /** Whether `log` ends where the group begins: then it is what it was judged against. */
-export function continues({ position, firstOffset, ...group }: Group, log: StreamLog): boolean {
-  return group.log === log && log.writer.position === position && log.nextOffset === firstOffset;
+export function continues(group: Group, log: StreamLog): boolean {
+  return group.log === log && log.writer.position === group.position && log.nextOffset === group.firstOffset;
 }

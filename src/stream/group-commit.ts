@@ -7,7 +7,7 @@
  *
  * Where more is queued than a commit takes, the next one is built while the write is in flight, against the end that the
  * write leaves behind. Its publishes stay in the queue until its turn comes; then it is written if the log ends where it
- * begins, and else built anew. After a write that failed it is thrown away.
+ * begins, and it was built just now; else it is built anew. After a write that failed it is thrown away.
  *
  * A write ends in one of these ways:
  * - it succeeded: everything in it is answered.
@@ -24,7 +24,6 @@ import { pageBytes } from "../blob/blob-store.ts";
 import { sleep } from "../clock.ts";
 import { type ErrorKind, isKind, VaultError } from "../errors.ts";
 import type { Commit } from "../segment/commit.ts";
-import { headerBytes } from "../segment/format.ts";
 import { buildGroup, continues, type Group, type Member } from "./commit-group.ts";
 import { type CommitMeters, createCommitMeters } from "./commit-meters.ts";
 import type { PublishCommand, PublishResult, StreamSettings } from "./commands.ts";
@@ -54,6 +53,19 @@ interface Action {
   readonly run: () => Promise<void>;
 }
 
+/** A commit that is under way, and how much the next one may carry. */
+interface InFlight {
+  readonly log: StreamLog;
+  readonly commit: Commit;
+  readonly contentBytesMax: number;
+}
+
+/**
+ * How long ago a commit may have been built, in milliseconds. Its timestamp is as old, and who follows the stream by storage
+ * alone waits for a second only until a time counts as over (`followed-stream.ts`).
+ */
+const preparedMsMax = 250;
+
 /** Refused writes and openings are tried again after this long, doubled each time, with jitter. */
 const retryMsFirst = 50;
 const retryMsMax = 2000;
@@ -64,8 +76,8 @@ export class GroupCommit {
   private readonly target: CommitTarget;
   private readonly meters: CommitMeters;
   private readonly queue = new PublishQueue();
-  /** The commit whose write is in flight. */
-  private inFlight: { readonly log: StreamLog; readonly commit: Commit } | undefined;
+  /** The commit whose write is in flight, as long as the next one may be built behind it. */
+  private inFlight: InFlight | undefined;
   /** The next commit, built while the last is in flight. */
   private prepared: Group | undefined;
   private actions: Action[] = [];
@@ -140,7 +152,8 @@ export class GroupCommit {
 
   private async commitNext(): Promise<void> {
     const { lingerMs, commitBytesMax } = this.engine.settings;
-    if (lingerMs > 0 && this.queue.contentBytes < commitBytesMax) await sleep(this.engine.clock, lingerMs);
+    const isFull = this.prepared !== undefined || this.queue.contentBytes >= commitBytesMax;
+    if (lingerMs > 0 && !isFull) await sleep(this.engine.clock, lingerMs);
     let log: StreamLog;
     try {
       log = await this.ready();
@@ -170,7 +183,7 @@ export class GroupCommit {
       const log = await this.target.openLog();
       // What comes while storage wants nothing of this stream goes into the next commit.
       if (this.engine.store.turn !== undefined) await this.engine.store.turn(log.openSegment.blob);
-      const bytes = contentBytesOf(this.queue.head(this.contentBytesMax)) + headerBytes;
+      const bytes = contentBytesOf(this.queue.head(this.contentBytesMax));
       try {
         if (log.rollDue(bytes, this.target.settings)) await log.roll(this.target.settings);
       } catch (error) {
@@ -181,25 +194,20 @@ export class GroupCommit {
     });
   }
 
-  /** What of the queue goes into the next commit at the most: a commit or a segment full. */
+  /** What the publishes of a commit may take: it fits a write, with the rest of the page before it, and a segment. */
   private get contentBytesMax(): number {
-    return Math.min(this.engine.settings.commitBytesMax, this.target.settings.segmentBytes) - pageBytes - headerBytes;
+    return Math.min(this.engine.settings.commitBytesMax, this.target.settings.segmentBytes) - pageBytes;
   }
 
   /** Takes the next commit's publishes out of the queue; undefined where they failed. */
   private takeGroup(log: StreamLog): Group | undefined {
-    const { prepared } = this;
-    this.prepared = undefined;
-    if (prepared !== undefined && continues(prepared, log)) {
-      assert(this.queue.first === prepared.members[0]!.pending);
-      this.queue.take(prepared.members.length);
-      prepared.producers.apply();
-      return prepared;
-    }
-    const taken = this.queue.take(this.queue.head(this.contentBytesMax).length);
+    const prepared = this.takePrepared(log);
+    const taken = prepared ? this.queue.take(prepared.members.length) : this.queue.takeHead(this.contentBytesMax);
     try {
-      const group = buildGroup(log, taken);
-      group.producers.apply();
+      const group = prepared ?? buildGroup(log, taken, this.engine.clock.monotonic());
+      assert(taken[0] === group.members[0]!.pending);
+      // Without a commit the producers stay as they are: what they are follows from the frames alone.
+      if (group.commit !== undefined) group.producers.apply();
       return group;
     } catch (error) {
       // A fault of our own: nothing was sent, and what the log holds in memory is not to be trusted.
@@ -209,27 +217,34 @@ export class GroupCommit {
     }
   }
 
+  /** What was prepared, if that is still what comes next. */
+  private takePrepared(log: StreamLog): Group | undefined {
+    const { prepared } = this;
+    this.prepared = undefined;
+    if (prepared === undefined || !continues(prepared, log)) return undefined;
+    return this.engine.clock.monotonic() - prepared.builtAt <= preparedMsMax ? prepared : undefined;
+  }
+
   /** Builds the next commit while one is in flight, once more is queued than it takes: nothing better can come then. */
   private prepare(): void {
     const { inFlight, queue } = this;
-    if (inFlight === undefined || this.prepared !== undefined || this.actions.length > 0) return;
-    if (queue.contentBytes <= this.contentBytesMax) return;
+    if (inFlight === undefined || this.prepared !== undefined || queue.contentBytes <= inFlight.contentBytesMax) return;
     const { log, commit } = inFlight;
-    const next = queue.head(this.contentBytesMax);
-    const bytes = contentBytesOf(next) + headerBytes;
-    if (log.rollDue(bytes, this.target.settings, commit.endPosition)) return;
+    // Once behind each write: the head of the queue is settled now, and so is whether it fits the segment.
+    this.inFlight = undefined;
     try {
-      this.prepared = buildGroup(log, next, commit);
+      const next = queue.head(inFlight.contentBytesMax);
+      if (log.rollDue(contentBytesOf(next), this.target.settings, commit.endPosition)) return;
+      this.prepared = buildGroup(log, next, this.engine.clock.monotonic(), commit);
     } catch (error) {
       // A fault of our own. It is dealt with when their turn comes.
-      this.inFlight = undefined;
       this.engine.log.warn("commit not prepared", { stream: this.target.name, error });
     }
   }
 
   /** Prepares the next commit when the write of this one is on its way. */
   private async prepareBehind(log: StreamLog, commit: Commit): Promise<void> {
-    const inFlight = { log, commit };
+    const inFlight = { log, commit, contentBytesMax: this.contentBytesMax };
     this.inFlight = inFlight;
     await this.engine.clock.turn();
     if (this.inFlight === inFlight) this.prepare();

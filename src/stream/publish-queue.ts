@@ -59,6 +59,11 @@ export class PublishQueue {
     return taken;
   }
 
+  /** Takes what `head` tells out of the queue. */
+  takeHead(bytesMax: number): Pending[] {
+    return this.take(this.head(bytesMax).length);
+  }
+
   /** The publishes of the next commit: at least one if there is one, and as many as fit in `bytesMax`. */
   head(bytesMax: number): Pending[] {
     let count = 0;

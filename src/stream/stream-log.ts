@@ -103,7 +103,7 @@ export class StreamLog implements ReadableLog {
     return this.buildCommit(contentBytes, Math.max(this.engine.clock.now(), last, provenAt), after);
   }
 
-  /** Writes a commit. It is acknowledged when this resolves. */
+  /** Writes a commit, whose producers are in the table already. It is acknowledged when this resolves. */
   async append(commit: Commit): Promise<void> {
     await this.segment.write(commit);
     this.next = commit.nextOffset;

@@ -127,7 +127,12 @@ export class Vault implements VaultApi {
       if (isKind(error, "alreadyExists")) throw alreadyExists(name);
       throw error;
     }
-    return this.use(name, (stream) => stream.describe());
+    const describe = () => this.use(name, (stream) => stream.describe());
+    // What this node has open under that name may be what was deleted before: by that it finds out, and is gone.
+    return describe().catch((error: unknown) => {
+      if (!isKind(error, "notFound")) throw error;
+      return describe();
+    });
   }
 
   async getStream(name: string): Promise<StreamInfo> {

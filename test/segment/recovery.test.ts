@@ -219,8 +219,8 @@ test("recovery - a checkpoint of an empty segment has what came before it", asyn
   const before = { index, producers, endPosition: 0, nextOffset: 0n, lastTimestamp, sealed: false };
   const found = await segment.recover(before);
   t.is(found.lastTimestamp, 900_000);
-  t.is(found.producers.judge("old", 5n, 1, 1).kind, "new");
-  t.is(found.producers.judge("old", 7n, 1, 1).kind, "conflict");
+  t.is(found.producers.draft(0).judge("old", 5n, 1, 1).kind, "new");
+  t.is(found.producers.draft(0).judge("old", 7n, 1, 1).kind, "conflict");
 });
 
 test("recovery - frames that go back in offset, time or epoch do not count", async (t) => {

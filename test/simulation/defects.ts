@@ -228,6 +228,12 @@ export const defects: readonly Defect[] = [
     "    this.wholeWanted = true;\n    await this.reads.ask();",
     "    this.wholeWanted = true;",
   ),
+  defect(
+    "a commit that was built ahead has not what stands before it in its first page",
+    "segment/writer.ts",
+    "after === undefined ? this.tailPage : tailOf(after)",
+    "after === undefined ? this.tailPage : Buffer.alloc(tailOf(after).length)",
+  ),
   {
     name: "no check after the create",
     edits: [

@@ -99,7 +99,7 @@ export async function simulate(source: VaultSource, seed: number, options: RunOp
     violate,
   };
   const faults = options.faults ?? planFaults(world.random("faults"), nodes);
-  const clients = createClients(world, shared);
+  const clients = createClients(world, shared, isTight(seed) ? 400 : 2 * KiB);
   let done = false;
   const script = runScript(world, clients, faults, stopping, () => failed).then(
     () => (done = true),
@@ -152,6 +152,14 @@ function traceAround(trace: readonly string[], violations: readonly Violation[])
   return trace.slice(Math.max(0, end - traceLinesMax), end);
 }
 
+/**
+ * Whether commits are so small that more is queued than one takes, and the next is built ahead; what is published is small
+ * then, too. In the other seeds many frames go out together.
+ */
+function isTight(seed: number): boolean {
+  return seed % 3 !== 0;
+}
+
 /** Everything is small, so that segments roll, caches evict and limits are reached in every run. */
 function simulatedConfig(source: VaultSource, seed: number): Config {
   return {
@@ -160,7 +168,7 @@ function simulatedConfig(source: VaultSource, seed: number): Config {
     streamPendingBytesMax: 12 * KiB,
     pendingBytesMax: 24 * KiB,
     lingerMs: seed % 4 === 0 ? 5 : 0,
-    commitBytesMax: 64 * KiB,
+    commitBytesMax: isTight(seed) ? 6 * KiB : 64 * KiB,
     frameBytes: 2 * KiB,
     responseBytes: 4 * KiB,
     tailCacheBytes: 32 * KiB,
@@ -198,7 +206,7 @@ interface Clients {
   work(): Promise<unknown>;
 }
 
-function createClients(world: World, shared: ClientWorld): Clients {
+function createClients(world: World, shared: ClientWorld, valueBytesMax: number): Clients {
   let count = 0;
   const make = (endpoints = shared.endpoints) => {
     const name = `c${count++}`;
@@ -207,7 +215,7 @@ function createClients(world: World, shared: ClientWorld): Clients {
     return createClient({ ...shared, endpoints }, host, world.network.caller(host, 2000), random, random() < 0.5);
   };
   const [steady, trimmed, fleeting] = streams;
-  const options: PublisherOptions = { streams, batches: 60, pauseMs: 850, valueBytesMax: 2 * KiB };
+  const options: PublisherOptions = { streams, batches: 60, pauseMs: 850, valueBytesMax };
   const work = [
     { client: make(), run: (client: Client) => publishSequenced(client, options) },
     { client: make(), run: (client: Client) => publishSequenced(client, options) },

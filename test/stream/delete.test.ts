@@ -31,6 +31,17 @@ test("delete - nothing is left, and a stream made anew is another incarnation th
   t.deepEqual(await readValues(open().vault, "s"), ["new"]);
 });
 
+test("delete - a stream that another has deleted is made anew where it is still open", async (t) => {
+  const { open } = createEngine(t);
+  const { vault } = open();
+  const old = await publish(vault, "s", ["a"]);
+  await open().vault.deleteStream("s", undefined);
+  const made = await vault.createStream("s", {});
+  t.like(made, { firstOffset: 0n, nextOffset: 0n });
+  t.not(made.incarnation, old.incarnation);
+  t.like(await publish(vault, "s", ["b"]), { incarnation: made.incarnation });
+});
+
 test("delete - with another incarnation's id nothing happens", async (t) => {
   const { open } = createEngine(t);
   const { vault } = open();
