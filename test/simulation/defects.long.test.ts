@@ -4,6 +4,7 @@ import { defectSeedsMax, findDefect } from "./find-defect.ts";
 
 // These take more than a hundred seeds, or one more wait for progress: minutes each.
 const rare: ReadonlySet<string> = new Set([
+  "a subscription's status names what was read, not what was sent",
   "the end is read before the fence is raised",
   "the fence is raised without changing the version",
   "what is torn behind the end is not cleared",
