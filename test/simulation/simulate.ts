@@ -182,7 +182,7 @@ function simulatedConfig(source: VaultSource, seed: number): Config {
     wokenAtOnce: 1,
     producersMax: 100,
     producerRequestsMax: 8,
-    segmentBytes: 64 * KiB,
+    segmentBytes: isTight(seed) ? 16 * KiB : 64 * KiB,
     segmentAgeMs: 40_000,
     settleMs: 10_000,
     storageTimeoutMs: 8000,
