@@ -17,7 +17,8 @@
  *
  * Invariants: `queue` is in the order of the calls; a publish is answered exactly once, and its bytes are given back to
  * the budget then; at most one of commits and actions is under way; what the log holds in memory knows nothing of a commit
- * that is built and not under way; the members of `prepared` are the first of the queue.
+ * that is built and not under way; the members of `prepared` are the first of the queue, and while it is there nothing is
+ * built behind what is in flight.
  */
 import assert from "node:assert";
 import { pageBytes } from "../blob/blob-store.ts";
@@ -228,7 +229,7 @@ export class GroupCommit {
   /** Builds the next commit while one is in flight, once more is queued than it takes: nothing better can come then. */
   private prepare(): void {
     const { inFlight, queue } = this;
-    if (inFlight === undefined || this.prepared !== undefined || queue.contentBytes <= inFlight.contentBytesMax) return;
+    if (inFlight === undefined || queue.contentBytes <= inFlight.contentBytesMax) return;
     const { log, commit } = inFlight;
     // Once behind each write: the head of the queue is settled now, and so is whether it fits the segment.
     this.inFlight = undefined;

@@ -194,19 +194,14 @@ async function* goOn(
   progress: Progress,
   error: unknown,
 ): AsyncGenerator<Delivery> {
-  const { start } = subscription.command;
-  if (
-    isKind(error, "outOfRange") &&
-    start.at !== "offset" &&
-    !progress.saidFirst &&
-    progress.offset < view.startOffset
-  ) {
+  const isNamed = subscription.command.start.at === "offset";
+  if (isKind(error, "outOfRange") && !isNamed && !progress.saidFirst && progress.offset < view.startOffset) {
     // Trimmed before the subscriber, who named no offset, was told where it begins: it begins with what is left.
     progress.offset = view.startOffset;
-  } else {
-    if (view.ended || !isKind(error, ...transientKinds)) throw error;
-    yield* waitForStorage(subscription, progress, error);
+    return;
   }
+  if (view.ended || !isKind(error, ...transientKinds)) throw error;
+  yield* waitForStorage(subscription, progress, error);
 }
 
 /** Waits until a read that failed with `error` may be tried again. Throws it where that has gone on for too long. */

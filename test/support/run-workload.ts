@@ -14,6 +14,13 @@ export interface Attempt {
   outcome: { readonly firstOffset: bigint } | "notStored" | "unknown";
 }
 
+/** The `number`th batch: three records of `valueBytes` bytes. */
+function createAttempt(number: number, valueBytes: number): Attempt {
+  const values = ["a", "b", "c"].map((letter) => `${number}${letter}`.padEnd(valueBytes, "."));
+  // A producer of its own for each batch, so that one that is lost does not refuse those behind it.
+  return { values, producer: { id: `p${number}`, sequence: 1n }, outcome: "unknown" };
+}
+
 /** Publishes batches of three records of `valueBytes` bytes, one after another, and keeps what became of each. */
 export async function publishAll(
   { clock }: TestEngine,
@@ -21,14 +28,8 @@ export async function publishAll(
   stream: string,
   { count = 10, valueBytes = 5000, first = 0 } = {},
 ): Promise<Attempt[]> {
-  const attempts: Attempt[] = [];
-  for (let i = first; i < first + count; i++) {
-    const values = ["a", "b", "c"].map((letter) => `${i}${letter}`.padEnd(valueBytes, "."));
-    // A producer of its own for each batch, so that one that is lost does not refuse those behind it.
-    const attempt: Attempt = { values, producer: { id: `p${i}`, sequence: 1n }, outcome: "unknown" };
-    attempts.push(attempt);
-    await send(attempt, () => drive(clock, publish(vault, stream, values, { producer: attempt.producer })));
-  }
+  const attempts = Array.from({ length: count }, (_, i) => createAttempt(first + i, valueBytes));
+  for (const attempt of attempts) await drive(clock, send(vault, stream, attempt));
   return attempts;
 }
 
@@ -39,20 +40,15 @@ export async function publishTogether(
   stream: string,
   { count = 10, valueBytes = 5000 } = {},
 ): Promise<Attempt[]> {
-  const attempts = Array.from({ length: count }, (_, i): Attempt => {
-    const values = ["a", "b", "c"].map((letter) => `${i}${letter}`.padEnd(valueBytes, "."));
-    return { values, producer: { id: `p${i}`, sequence: 1n }, outcome: "unknown" };
-  });
-  const sent = attempts.map((attempt) =>
-    send(attempt, () => publish(vault, stream, attempt.values, { producer: attempt.producer })),
-  );
-  await drive(clock, Promise.all(sent));
+  const attempts = Array.from({ length: count }, (_, i) => createAttempt(i, valueBytes));
+  await drive(clock, Promise.all(attempts.map((attempt) => send(vault, stream, attempt))));
   return attempts;
 }
 
-async function send(attempt: Attempt, run: () => Promise<{ firstOffset: bigint }>): Promise<void> {
+/** Publishes a batch and keeps what became of it. */
+async function send(vault: VaultApi, stream: string, attempt: Attempt): Promise<void> {
   try {
-    attempt.outcome = await run();
+    attempt.outcome = await publish(vault, stream, attempt.values, { producer: attempt.producer });
   } catch (error) {
     if (isKind(error, "indeterminate")) attempt.outcome = "unknown";
     else if (isKind(error, "unavailable", "overloaded")) attempt.outcome = "notStored";
